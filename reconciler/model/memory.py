@@ -1,0 +1,412 @@
+"""What the journal remembers, as the planner reads it, and the facts that change it.
+
+`Memory` is read whole at the start of a pass (`Journal.recall`). Everything that is written is a `Fact`; one call of
+`Journal.record` is one transaction. Losing the memory loses history, never nodes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeAlias
+
+from reconciler.model.names import (
+    EnvironmentName,
+    ImageId,
+    InstallationId,
+    InstanceId,
+    IntentToken,
+    NodeName,
+    RevisionId,
+    RoleName,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchParameters:
+    """The exact parameters of one RunInstances call: a replay must not differ in a byte."""
+
+    image: ImageId
+    instance_type: str
+    subnet: str
+    count: int  # MinCount = MaxCount
+    security_groups: tuple[str, ...]  # sorted ids
+    instance_profile: str | None
+    key_name: str | None
+    root_volume_size_gib: int | None
+    root_volume_type: str | None
+    user_data: str  # rendered text, not base64
+    tags: tuple[tuple[str, str], ...]  # sorted
+
+
+class IntentState(StrEnum):
+    OPEN = "open"  # written, outcome unknown
+    LAUNCHED = "launched"  # instance ids known
+    REFUSED = "refused"  # EC2 said no for certain
+    CLOSED = "closed"  # not wanted any more, and not seen in complete reads for five minutes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """The durable record written before instances are created. Its token is the ClientToken."""
+
+    token: IntentToken
+    environment: EnvironmentName
+    role: RoleName
+    parameters: LaunchParameters
+    opened_at: datetime
+    state: IntentState = IntentState.OPEN
+    instance_ids: tuple[InstanceId, ...] = ()
+    settled_at: datetime | None = None  # when it left OPEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecord:
+    """One instance that we launched or saw with our tag, until its Chef objects are gone."""
+
+    instance_id: InstanceId
+    environment: EnvironmentName
+    role: RoleName
+    name: NodeName
+    intent: IntentToken | None
+    launched_at: datetime
+    seen_at: datetime  # first sight
+    public_key: str | None = None  # PEM of the key that registered first
+    registered_at: datetime | None = None
+    deferred_at: datetime | None = None  # last 503 that we gave it: the deadline counts from here
+    ready_at: datetime | None = None
+    first_run_ok: bool | None = None  # as it reported; None: not yet
+    first_run_log: str = ""  # the end of it
+    missing_since: datetime | None = None  # not in complete listings since
+    odd_since: datetime | None = None  # first sighting as unwanted or stopped
+    gone_at: datetime | None = None  # seen terminated
+
+
+class Cause(StrEnum):
+    """Why a node is terminated. The prune limit counts those that no commit asked for."""
+
+    SCALE_DOWN = "scale_down"  # a commit lowered the count
+    TEARDOWN = "teardown"  # a commit removed the environment or the role
+    REPLACED = "replaced"  # drift that a commit caused
+    NEVER_READY = "never_ready"  # failed before it was ever ready
+    DRIFTED = "drifted"  # drift that no commit caused
+    FAILED = "failed"  # had been ready, then failed or was stopped
+    SURPLUS = "surplus"  # more live nodes than any commit asked for
+    SWEEP = "sweep"  # owned by the fleet, wanted by nobody
+
+    @property
+    def is_counted(self) -> bool:
+        return self in (Cause.DRIFTED, Cause.FAILED, Cause.SURPLUS, Cause.SWEEP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Termination:
+    instance_id: InstanceId
+    environment: EnvironmentName
+    cause: Cause
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Removal:
+    """One thing that a hold is about, free of revision, time and reason: its digest must not change with them."""
+
+    environment: EnvironmentName
+    action: str  # ActionName value
+    role: str  # "" for what belongs to the environment itself
+    target: str  # instance id, or Chef name
+    change: str = ""  # "old → new" where there is one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A person's yes to exactly these removals, or to one revision of rewritten history."""
+
+    digest: str  # of the hold, or the revision
+    removals: frozenset[Removal]  # empty for a revision
+    actor: str
+    at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    environment: EnvironmentName | None  # None: everything
+    reason: str
+    actor: str
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Failures in a row of one role: launches refused, or nodes that never became ready."""
+
+    environment: EnvironmentName
+    role: RoleName
+    content: str  # digest of the role's declared content when it failed: a commit that changes it starts afresh
+    failures: int
+    is_halted: bool  # nothing launches until a commit touches the role, or `hivequeen resume`
+    message: str
+    remedy: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    environment: EnvironmentName
+    failures: int
+    until: datetime
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownEnvironment:
+    """An environment that some applied revision declared, until its teardown has ended."""
+
+    name: EnvironmentName
+    declared_by: RevisionId  # newest applied revision that declared it
+    teardown_began_at: datetime | None = None
+    teardown_revision: RevisionId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhausted:
+    """An offering that had no capacity: skipped until then."""
+
+    instance_type: str
+    subnet: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The journal's part of the world, at one moment. The default is an installation that remembers nothing."""
+
+    installation: InstallationId
+    applied: RevisionId | None = None
+    taken_over_at: datetime | None = None
+    sighted_again_at: datetime | None = (
+        None  # the first complete pass after a time of failed reads: deadlines count from here
+    )
+    environments: Mapping[EnvironmentName, KnownEnvironment] = field(default_factory=lambda: MappingProxyType({}))
+    nodes: Mapping[InstanceId, NodeRecord] = field(default_factory=lambda: MappingProxyType({}))
+    intents: Mapping[IntentToken, Intent] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # open ones, and those of remembered nodes
+    terminations: tuple[Termination, ...] = ()  # asked for in the last hour
+    teardowns: Mapping[EnvironmentName, datetime] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # begun in the last hour
+    approvals: tuple[Approval, ...] = ()  # unexpired
+    suspensions: tuple[Suspension, ...] = ()  # in force
+    troubles: Mapping[tuple[EnvironmentName, RoleName], Trouble] = field(default_factory=lambda: MappingProxyType({}))
+    backoffs: Mapping[EnvironmentName, Backoff] = field(default_factory=lambda: MappingProxyType({}))
+    exhausted: tuple[Exhausted, ...] = ()  # in force
+    settled: Mapping[tuple[EnvironmentName, RoleName], int] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # count that the role last held exactly
+
+
+# --- facts: everything that is ever written -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionApplied:
+    """Accepted as desired, before anything acts on it. `declared`: every name it holds, frozen ones included."""
+
+    revision: RevisionId
+    declared: frozenset[EnvironmentName]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentOpened:
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentLaunched:
+    """The call answered, or a listing showed its instances. Also makes their node records (first sight = now)."""
+
+    token: IntentToken
+    instance_ids: tuple[InstanceId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentEnded:
+    """REFUSED or CLOSED, and why."""
+
+    token: IntentToken
+    state: IntentState
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSeen:
+    """An owned instance was listed for the first time, or again after it was missing or odd: clears both marks."""
+
+    record: NodeRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeMissing:
+    """A complete listing lacked it. The first such moment is kept."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOdd:
+    """Sighted as unwanted or stopped. The first such moment is kept."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReady:
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeGone:
+    """Seen terminated: its Chef objects may go now."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeForgotten:
+    """Gone, and nothing of it is left in Chef."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationDeferred:
+    """It asked to register and got a 503: its deadline counts from now."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstRunReported:
+    instance_id: InstanceId
+    ok: bool
+    log: str  # the end of it, bounded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminationAsked:
+    """Recorded before the call, so that a crash cannot make the prune limit forget it."""
+
+    instance_id: InstanceId
+    environment: EnvironmentName
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeardownBegan:
+    environment: EnvironmentName
+    revision: RevisionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeardownEnded:
+    """Nothing of it is left: the environment is forgotten."""
+
+    environment: EnvironmentName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleSettled:
+    """Exactly this many nodes live, as declared."""
+
+    environment: EnvironmentName
+    role: RoleName
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleTroubled:
+    trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleRecovered:
+    environment: EnvironmentName
+    role: RoleName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferingExhausted:
+    exhausted: Exhausted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentFailed:
+    backoff: Backoff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRecovered:
+    """Ends its backoff."""
+
+    environment: EnvironmentName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended:
+    suspension: Suspension
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """Ends the suspension of exactly this environment (None: the one of everything) and its roles' troubles and backoff."""
+
+    environment: EnvironmentName | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TookOver:
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SightedAgain:
+    """Reads work again after a time in which they failed: deadlines count from now."""
+
+
+Fact: TypeAlias = (
+    RevisionApplied
+    | IntentOpened
+    | IntentLaunched
+    | IntentEnded
+    | NodeSeen
+    | NodeMissing
+    | NodeOdd
+    | NodeReady
+    | NodeGone
+    | NodeForgotten
+    | RegistrationDeferred
+    | FirstRunReported
+    | TerminationAsked
+    | TeardownBegan
+    | TeardownEnded
+    | RoleSettled
+    | RoleTroubled
+    | RoleRecovered
+    | OfferingExhausted
+    | EnvironmentFailed
+    | EnvironmentRecovered
+    | Suspended
+    | Resumed
+    | Approved
+    | TookOver
+    | SightedAgain
+)

@@ -1,0 +1,80 @@
+"""A plan is data: what would be done now, what a guard holds back, and what is merely awaited."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from reconciler.model.actions import Action
+from reconciler.model.memory import Fact
+from reconciler.model.names import EnvironmentName, RevisionId
+
+
+class Guard(StrEnum):
+    """The rules that block. Each has its own way out, said in `Blocked.remedy`."""
+
+    OBSERVE_MODE = "observe_mode"  # settings say: write nothing
+    NOT_OWNER = "not_owner"  # the claim is somebody else's
+    TAKE_OVER = "take_over"  # recently taken over: no launch for five minutes, removals need approval
+    SUSPENDED = "suspended"
+    HISTORY = "history"  # the newest revision does not descend from the applied one
+    EMPTY_REVISION = "empty_revision"  # it declares no environment while the fleet has several
+    PROTECTED = "protected"
+    PRUNE_NODES = "prune_nodes"
+    PRUNE_ENVIRONMENTS = "prune_environments"
+    BACKOFF = "backoff"  # failed lately; tried again by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """One guard's verdict on one environment, with what it keeps from happening."""
+
+    guard: Guard
+    message: str
+    remedy: str  # "hivequeen approve 3f2a…", "hivequeen resume checkout"
+    digest: str = ""  # what `hivequeen approve` takes; empty where approval is not the way out
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Something that needs only time: a node that boots, a deadline, capacity."""
+
+    message: str  # "web: 2 nodes booting"
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """Something that needs a person."""
+
+    reason: str  # CamelCase: "BadFile", "ForeignChefEnvironment", "RoleHalted"…
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentPlan:
+    name: EnvironmentName
+    actions: tuple[Action, ...] = ()  # in the order they are carried out
+    blocked: tuple[Blocked, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    stalls: tuple[Stall, ...] = ()
+    is_declared: bool = True  # False: being torn down, or swept
+    is_frozen: bool = False
+    facts: tuple[Fact, ...] = ()  # what planning concluded and the journal should keep (RoleSettled, TeardownEnded…)
+
+    @property
+    def is_converged(self) -> bool:
+        return not (self.actions or self.blocked or self.waiting or self.stalls)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    revision: RevisionId
+    environments: tuple[EnvironmentPlan, ...]  # sorted by name
+    requeue_after_s: float | None = None  # look again then; None: nothing is awaited
+    blocked: tuple[Blocked, ...] = field(default=())  # of the whole installation: history, claim, mode
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing to do and nothing held."""
+        return not self.blocked and not any(e.actions or e.blocked for e in self.environments)
