@@ -56,6 +56,7 @@ class Intent:
     role: RoleName
     parameters: LaunchParameters
     opened_at: datetime
+    attempted_at: datetime | None = None  # last call that carried the token; None: only the first, at `opened_at`
     state: IntentState = IntentState.OPEN
     instance_ids: tuple[InstanceId, ...] = ()
     settled_at: datetime | None = None  # when it left OPEN
@@ -150,7 +151,7 @@ class Trouble:
     is_halted: bool  # nothing launches until a commit touches the role, or `hivequeen resume`
     message: str
     remedy: str
-    since: datetime
+    since: datetime  # of this streak: only nodes launched after it count in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +223,8 @@ class RevisionApplied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentOpened:
+    """Written before the call; written again, with `attempted_at`, before a replay (it overwrites that one field)."""
+
     intent: Intent
 
 
@@ -362,7 +365,11 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """Ends the suspension of exactly this environment (None: the one of everything) and its roles' troubles and backoff."""
+    """Ends the suspension of exactly this environment (None: the one of everything) and its backoff.
+
+    Its roles' troubles become `failures=0, is_halted=False, since=now`: nodes that failed before that moment are
+    replaced and do not count again.
+    """
 
     environment: EnvironmentName | None
 

@@ -189,7 +189,6 @@ class Observed:
     at: datetime
     is_full: bool  # the whole fleet, not a scope
     environments: Mapping[EnvironmentName, ObservedEnvironment]
-    images: Mapping[str, ImageId] = field(
-        default_factory=lambda: MappingProxyType({})
-    )  # str(moving image) → resolved now
+    # Moving images that were resolved in this pass, because their role has no pin for them (or a refresh was asked for).
+    images: Mapping[tuple[EnvironmentName, RoleName], ImageId] = field(default_factory=lambda: MappingProxyType({}))
     foreign: tuple[Foreign, ...] = ()

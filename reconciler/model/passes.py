@@ -66,6 +66,7 @@ class Pass:
     started_at: datetime
     ended_at: datetime
     revision: RevisionId | None = None  # desired state came from it
+    committed_at: datetime | None = None  # set in the pass that first accepts the revision
     desired: Desired | None = None
     observed: Observed | None = None
     memory: Memory | None = None  # as recalled for planning

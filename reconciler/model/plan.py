@@ -20,7 +20,6 @@ class Guard(StrEnum):
     PROTECTED = "protected"
     PRUNE_NODES = "prune_nodes"
     PRUNE_ENVIRONMENTS = "prune_environments"
-    BACKOFF = "backoff"  # failed lately; tried again by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
