@@ -21,6 +21,12 @@ class RepositorySettings:
     known_hosts: Path | None = None
     verify_keys: Path | None = None  # allowed-signers file; set: every applied commit must be signed by one of them
 
+    @property
+    def local_path(self) -> Path | None:
+        """Where the repository lies if it is on this machine; None for anything with a scheme or a host."""
+        # As git itself decides: a colon before the first slash names a host, "scheme://" or "helper::" likewise.
+        return None if ":" in self.url.partition("/")[0] else Path(self.url).absolute()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsSettings:
