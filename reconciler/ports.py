@@ -83,10 +83,18 @@ class Repository(Protocol):
         """
 
     def descends(self, revision: RevisionId, ancestor: RevisionId) -> bool:
-        """True if `revision` equals or descends from `ancestor`; False also if `ancestor` is unknown here."""
+        """True if `revision` equals or descends from `ancestor`; False also if `ancestor` is unknown here, even of itself.
+
+        Raises:
+            SourceRejected: `ancestor` is known, but `revision` is not, or a commit between them is unreadable.
+        """
 
     def commit(self, revision: RevisionId) -> Commit:
-        """Who made it, when and why."""
+        """Who made it, when and why.
+
+        Raises:
+            SourceRejected: it is unknown or unreadable; the same holds for `mark_applied`.
+        """
 
     def mark_applied(self, revision: RevisionId) -> None:
         """Set `refs/hivequeen/applied` in the mirror, so that the revision is never collected."""

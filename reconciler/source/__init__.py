@@ -1,1 +1,1 @@
-""""""
+"""From the spec repository to the one revision that is desired."""
