@@ -4,6 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from reconciler.errors import Stalled
 
@@ -46,7 +47,7 @@ class Lock:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def __enter__(self) -> "Lock":
+    def __enter__(self) -> Self:
         self.take()
         return self
 

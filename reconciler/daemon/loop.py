@@ -129,8 +129,7 @@ class Loop:
             return
         try:
             errand.reply.set_result(self._passes.preview(errand.scope))
-        except Exception as trouble:
-            log.exception("preview broke off")
+        except Exception as trouble:  # noqa: BLE001 - as in _pass: the loop outlives it; it goes to whoever asked
             errand.reply.set_exception(trouble)
         self._on_progress()
 
@@ -143,7 +142,8 @@ class Loop:
             self._on_pass(done)
         except Exception as trouble:
             # Whatever is wrong with the program, the process stays: metrics, conditions and registrations live in it.
-            self._broke_off(scope)
+            again_in_s = self._back_off(scope)
+            log.exception("pass broke off", extra={"because": scope.because, "again_in_s": again_in_s})
             for errand in waiting:
                 errand.reply.set_exception(trouble)
             return
@@ -153,12 +153,13 @@ class Loop:
         for errand in waiting:
             errand.reply.set_result(done)
 
-    def _broke_off(self, scope: Scope) -> None:
+    def _back_off(self, scope: Scope) -> float:
+        """Keep what is owed and pause before it is tried again; returns for how long, seconds."""
         backoff_s = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0**self._breaks)
-        log.exception("pass broke off", extra={"because": scope.because, "again_in_s": backoff_s})
         self._breaks = min(self._breaks + 1, 16)
         self._owed = scope
         self._not_before = self._monotonic() + backoff_s
+        return backoff_s
 
     def _remember(self, done: Pass) -> None:
         """When to look again, and at what."""

@@ -40,7 +40,7 @@ class Notify:
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out,
         ):
             # A full queue of a busy systemd must not hold up the loop.
-            out.setblocking(False)
+            out.settimeout(0)
             out.connect(self._address)
             out.send("\n".join(lines).encode())
 

@@ -62,7 +62,7 @@ class Rehearsed:
     looks: list[float] = field(default_factory=list)  # when the repository was looked at
     requeues: list[tuple[float | None, frozenset[EnvironmentName]]] = field(default_factory=list)  # of the next passes
     breaks: list[Exception] = field(default_factory=list)  # the next passes break off with these
-    git: list[Scope | None | Exception] = field(default_factory=list)  # what the next looks see
+    git: list[Scope | Exception | None] = field(default_factory=list)  # what the next looks see
     takes_s: float = 0.0
 
     def reconcile(self, scope: Scope) -> Pass:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -48,8 +49,8 @@ class Stage:
         while self.time.elapsed_s < moment_s:
             assert self.loop.step()
 
-    def scopes(self) -> list[frozenset[EnvironmentName] | None]:
-        return [scope.environments for _, scope in self.reconciler.passes]
+    def scopes(self) -> list[set[EnvironmentName] | None]:
+        return [None if scope.environments is None else set(scope.environments) for _, scope in self.reconciler.passes]
 
     def moments(self) -> list[float]:
         return [at for at, _ in self.reconciler.passes]
@@ -196,7 +197,7 @@ def test_the_pause_after_a_broken_pass_is_bounded(stage: Stage) -> None:
     stage.box.wakes.wake(some(CHECKOUT))
     stage.run_until(stage.time.elapsed_s + 1500)
     moments = stage.moments()
-    pauses = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(moments)]
     assert max(pauses[:20]) == pytest.approx(BACKOFF_LONGEST_S)
 
 
@@ -234,7 +235,7 @@ def test_an_idle_loop_shows_that_it_lives(stage: Stage) -> None:
     began = stage.time.elapsed_s
     stage.run_until(began + 100)
     marks = [began, *stage.progress]
-    assert max(later - earlier for earlier, later in zip(marks, marks[1:], strict=False)) <= BEAT_S
+    assert max(later - earlier for earlier, later in pairwise(marks)) <= BEAT_S
 
 
 def test_stop_ends_the_loop_without_another_pass(stage: Stage) -> None:
@@ -305,7 +306,7 @@ def test_every_wake_is_followed_by_a_pass_over_all_that_it_named(
     for offset, names in wakes:
         stage.box.at(began + offset, _waking(names))
     stage.run_until(began + 600)
-    done = [made for made in stage.made[1:]]
+    done = stage.made[1:]
     for offset, names in wakes:
         later = [made.scope for made in done if made.started_at.timestamp() >= _stamp(stage, began + offset) - 1e-6]
         assert any(scope.is_full or names <= (scope.environments or frozenset()) for scope in later)
