@@ -173,7 +173,10 @@ def _peer(connection: socket.socket) -> str:
 def _open_to_group(path: Path, name: str) -> None:
     """Let the group in, if there is one and we may; else the socket stays the owner's alone."""
     try:
-        os.chown(path, -1, grp.getgrnam(name).gr_gid)
+        group = grp.getgrnam(name).gr_gid
+        # Under systemd it is the daemon's own group already, and chown() is forbidden.
+        if path.stat().st_gid != group:
+            os.chown(path, -1, group)
     except (KeyError, PermissionError):
         return
     path.chmod(0o660)
