@@ -1,0 +1,86 @@
+"""What monitoring reads: `/metrics`, `/healthz` (the loop moves) and `/readyz` (it can do its work; else what is wrong)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from reconciler.model.passes import Pass
+
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that keeps the daemon from its work."""
+
+    stage: str  # "source", "observe"…; or the action that was refused
+    message: str
+    remedy: str
+    environment: str | None
+
+    def __str__(self) -> str:
+        where = f"{self.environment}: " if self.environment else ""
+        return f"{self.stage}: {where}{self.message}{f' ({self.remedy})' if self.remedy else ''}"
+
+
+def create_operators_app(
+    *,
+    metrics: Callable[[], bytes],
+    progress_age_s: Callable[[], float],
+    stuck_after_s: float,
+    last_full_pass: Callable[[], Pass | None],
+) -> Starlette:
+    """`metrics` renders the exposition text. All are called from the server's thread."""
+
+    def show_metrics(_: Request) -> Response:
+        return Response(metrics(), media_type=METRICS_TYPE)
+
+    def healthz(_: Request) -> Response:
+        age_s = progress_age_s()
+        if age_s > stuck_after_s:
+            return PlainTextResponse(f"the loop has made no progress for {age_s:.0f} s\n", status_code=503)
+        return PlainTextResponse("ok\n")
+
+    def readyz(request: Request) -> Response:
+        made = last_full_pass()
+        if made is None:
+            found = (Problem(stage="start", message="no full pass has ended yet", remedy="", environment=None),)
+        else:
+            found = problems(made)
+        is_ready = made is not None and not found
+        if "application/json" in request.headers.get("accept", ""):
+            document = {"ready": is_ready, "problems": [_document(problem) for problem in found]}
+            return JSONResponse(document, status_code=200 if is_ready else 503)
+        text = "ok" if is_ready else "\n".join(str(problem) for problem in found)
+        return PlainTextResponse(f"{text}\n", status_code=200 if is_ready else 503)
+
+    return Starlette(
+        routes=[
+            Route("/metrics", show_metrics),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+        ]
+    )
+
+
+def problems(made: Pass) -> tuple[Problem, ...]:
+    """What kept a full pass as a whole from its work. One environment's trouble is its own and is not here."""
+    return tuple(
+        Problem(stage=failure.stage, message=failure.message, remedy=failure.remedy, environment=failure.environment)
+        for failure in made.failures
+        if failure.environment is None
+    )
+
+
+def _document(problem: Problem) -> dict[str, str | None]:
+    return {
+        "stage": problem.stage,
+        "message": problem.message,
+        "remedy": problem.remedy,
+        "environment": problem.environment,
+    }
