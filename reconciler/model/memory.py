@@ -147,11 +147,15 @@ class Trouble:
     environment: EnvironmentName
     role: RoleName
     content: str  # digest of the role's declared content when it failed: a commit that changes it starts afresh
-    failures: int
+    failed: frozenset[str]  # what failed in this streak: instance ids and intent tokens, so that none counts twice
     is_halted: bool  # nothing launches until a commit touches the role, or `hivequeen resume`
     message: str
     remedy: str
     since: datetime  # of this streak: only nodes launched after it count in it
+
+    @property
+    def failures(self) -> int:
+        return len(self.failed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,7 +371,7 @@ class Suspended:
 class Resumed:
     """Ends the suspension of exactly this environment (None: the one of everything) and its backoff.
 
-    Its roles' troubles become `failures=0, is_halted=False, since=now`: nodes that failed before that moment are
+    Its roles' troubles become `failed=frozenset(), is_halted=False, since=now`: nodes that failed before that moment are
     replaced and do not count again.
     """
 

@@ -93,6 +93,14 @@ class ChefRole:
     default_attributes: Mapping[str, Json]
     description: str = ""
 
+    def pin(self, source: str) -> ImageId | None:
+        """The image that was resolved for exactly this declaration of a moving image and kept here."""
+        mark = self.default_attributes.get("hivequeen")
+        if not isinstance(mark, dict) or mark.get("image_source") != source:
+            return None
+        image = mark.get("image")
+        return ImageId(image) if isinstance(image, str) and image else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChefNode:
@@ -191,4 +199,8 @@ class Observed:
     environments: Mapping[EnvironmentName, ObservedEnvironment]
     # Moving images that were resolved in this pass, because their role has no pin for them (or a refresh was asked for).
     images: Mapping[tuple[EnvironmentName, RoleName], ImageId] = field(default_factory=lambda: MappingProxyType({}))
+    # Why a moving image could not be resolved: message and remedy.
+    unresolved: Mapping[tuple[EnvironmentName, RoleName], tuple[str, str]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
     foreign: tuple[Foreign, ...] = ()

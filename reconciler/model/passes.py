@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from reconciler.model.actions import Action
 from reconciler.model.desired import Desired
-from reconciler.model.memory import Memory
+from reconciler.model.memory import Fact, Memory
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import Observed
 from reconciler.model.plan import Plan
@@ -71,6 +71,7 @@ class Pass:
     observed: Observed | None = None
     memory: Memory | None = None  # as recalled for planning
     plan: Plan | None = None  # after the guards
+    facts: tuple[Fact, ...] = ()  # what observing and planning concluded
     outcomes: tuple[Outcome, ...] = ()
     failures: tuple[Failure, ...] = ()
     requeue_after_s: float | None = field(default=None)

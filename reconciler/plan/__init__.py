@@ -1,1 +1,40 @@
-""""""
+"""Planning: pure. `plan` says what would remove the drift, `guard` what of it must not happen now.
+
+No clock, no network, no log: the same inputs give the same plan, and planning is the dry run.
+"""
+
+from reconciler.model.names import EnvironmentName
+from reconciler.model.plan import EnvironmentPlan, Plan
+from reconciler.plan.context import Context
+from reconciler.plan.environment import plan_declared, plan_frozen
+from reconciler.plan.guard import guard
+from reconciler.plan.teardown import plan_undeclared
+
+__all__ = ["Context", "guard", "plan", "plan_environment"]
+
+
+def plan(context: Context) -> Plan:
+    """What would make the observed world the desired one: every environment of the observation, sorted by name.
+
+    Undeclared environments are decided on full observations only; a teardown that has begun goes on in any.
+    """
+    names = set(context.observed.environments)
+    if context.observed.is_full:
+        names |= context.desired.names | set(context.memory.environments)
+    environments = tuple(one for name in sorted(names) if (one := plan_environment(name, context)) is not None)
+    is_busy = any(environment.actions or environment.waiting for environment in environments)
+    requeue_after_s = context.rules.progress.total_seconds() if is_busy else None
+    return Plan(revision=context.revision, environments=environments, requeue_after_s=requeue_after_s)
+
+
+def plan_environment(name: EnvironmentName, context: Context) -> EnvironmentPlan | None:
+    """One environment's plan; None where this observation may not decide about it."""
+    desired, here = context.desired, context.environment(name)
+    if name in desired.frozen:
+        return plan_frozen(desired.frozen[name])
+    if name in desired.environments:
+        return plan_declared(desired.environments[name], here, context)
+    known = context.memory.environments.get(name)
+    if not context.observed.is_full and (known is None or known.teardown_began_at is None):
+        return None
+    return plan_undeclared(here, context)

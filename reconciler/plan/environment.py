@@ -1,0 +1,102 @@
+"""One declared environment: its Chef objects, then each role, then what it has no more."""
+
+from reconciler.model.actions import Action, ActionName
+from reconciler.model.desired import Environment, Frozen, ImageById, Role
+from reconciler.model.names import ImageId, chef_role_name
+from reconciler.model.observed import ChefRole, Observed, ObservedEnvironment
+from reconciler.model.plan import EnvironmentPlan, Stall
+from reconciler.plan.chef import (
+    ensure_environment,
+    ensure_node,
+    ensure_role,
+    foreign_objects,
+    remove_departed,
+    wanted_role,
+)
+from reconciler.plan.context import Context
+from reconciler.plan.roles import RoleContext, RolePlan, plan_role
+from reconciler.plan.teardown import remove_undeclared_roles
+
+# Chef first, so that a node finds its role; what frees places before what fills them; Chef removals last.
+_ORDER = {
+    ActionName.ENSURE_CHEF_ENVIRONMENT: 0,
+    ActionName.ENSURE_CHEF_ROLE: 1,
+    ActionName.ENSURE_CHEF_NODE: 2,
+    ActionName.TAG_NODE: 3,
+    ActionName.REPLAY_LAUNCH: 4,
+    ActionName.LAUNCH_NODES: 5,
+    ActionName.REPLACE_NODE: 6,
+    ActionName.TERMINATE_NODE: 7,
+    ActionName.DELETE_CHEF_NODE: 8,
+    ActionName.DELETE_CHEF_CLIENT: 9,
+    ActionName.DELETE_CHEF_ROLE: 10,
+    ActionName.DELETE_CHEF_ENVIRONMENT: 11,
+}
+
+
+def plan_declared(environment: Environment, observed: ObservedEnvironment, context: Context) -> EnvironmentPlan:
+    """Everything that one file asks for."""
+    stalls = tuple(foreign_objects(context.rules.fleet, environment, observed))
+    if stalls:
+        return EnvironmentPlan(name=environment.name, stalls=stalls)
+    actions: list[Action] = [*ensure_environment(context.rules.fleet, environment, observed, context.revision)]
+    plans = [_plan_role(environment, role, observed, context) for _, role in sorted(environment.roles.items())]
+    plans.append(remove_undeclared_roles(environment, observed, context))
+    for plan in plans:
+        actions.extend(plan.actions)
+    for departed in observed.departed:
+        actions.extend(remove_departed(departed, context.revision))
+    actions.sort(key=lambda action: _ORDER[action.name])  # stable: roles stay in their order
+    return EnvironmentPlan(
+        name=environment.name,
+        actions=tuple(actions),
+        waiting=tuple(waiting for plan in plans for waiting in plan.waiting),
+        stalls=tuple(stall for plan in plans for stall in plan.stalls),
+        facts=tuple(fact for plan in plans for fact in plan.facts),
+    )
+
+
+def plan_frozen(frozen: Frozen) -> EnvironmentPlan:
+    """A file that cannot be trusted asks for nothing: neither a change nor a teardown."""
+    first, *others = frozen.findings
+    more = f" (and {len(others)} more)" if others else ""
+    return EnvironmentPlan(
+        name=frozen.name,
+        is_frozen=True,
+        stalls=(
+            Stall(
+                reason="BadFile",
+                message=f"{first.origin}: {first.message}{more}",
+                remedy=first.remedy or "correct the file and commit; until then nothing of this environment changes",
+            ),
+        ),
+    )
+
+
+def _plan_role(environment: Environment, role: Role, observed: ObservedEnvironment, context: Context) -> RolePlan:
+    chef_role = observed.chef_roles.get(chef_role_name(environment.name, role.name))
+    image = _image(environment, role, context.observed, chef_role)
+    if image is None:
+        message, remedy = context.observed.unresolved.get(
+            (environment.name, role.name), ("it was not looked up", "wait")
+        )
+        stall = Stall(
+            reason="ImageUnresolved", message=f"{role.name}: image {role.image} names nothing: {message}", remedy=remedy
+        )
+        return RolePlan(stalls=[stall])
+    nodes = [node for node in observed.nodes if node.role == role.name]
+    plan = plan_role(RoleContext(environment=environment, role=role, image=image, nodes=nodes, world=context))
+    wanted = wanted_role(context.rules.fleet, environment, role, image)
+    repairs = [*ensure_role(environment.name, role, wanted, chef_role, context.revision)]
+    for node in nodes:
+        repairs.extend(ensure_node(environment, role, node, context.revision))
+    plan.actions[:0] = repairs
+    return plan
+
+
+def _image(environment: Environment, role: Role, world: Observed, chef_role: ChefRole | None) -> ImageId | None:
+    """The declared image; of a moving one, what it was just resolved to, else what is pinned in the Chef role."""
+    if isinstance(role.image, ImageById):
+        return role.image.image_id
+    resolved = world.images.get((environment.name, role.name))
+    return resolved or (chef_role.pin(str(role.image)) if chef_role else None)
