@@ -1,0 +1,390 @@
+"""Writing facts. Each kind says here exactly what it changes; all of one call are one transaction.
+
+A fact about something that is not remembered (a node forgotten meanwhile) changes nothing.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias, assert_never
+
+from sqlalchemy import Connection, Table, and_, delete, func, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from reconciler.adapters.journal import rows
+from reconciler.adapters.journal.recall import ROLLING_HOUR
+from reconciler.adapters.journal.tables import (
+    approvals,
+    backoffs,
+    conditions,
+    environments,
+    exhausted,
+    facts,
+    intents,
+    nodes,
+    settled,
+    suspensions,
+    teardowns,
+    terminations,
+    troubles,
+)
+from reconciler.model.memory import (
+    Approved,
+    EnvironmentFailed,
+    EnvironmentRecovered,
+    Fact,
+    FirstRunReported,
+    Intent,
+    IntentEnded,
+    IntentLaunched,
+    IntentOpened,
+    IntentState,
+    NodeForgotten,
+    NodeGone,
+    NodeMissing,
+    NodeOdd,
+    NodeReady,
+    NodeRecord,
+    NodeSeen,
+    OfferingExhausted,
+    RegistrationDeferred,
+    Resumed,
+    RevisionApplied,
+    RoleRecovered,
+    RoleSettled,
+    RoleTroubled,
+    SightedAgain,
+    Suspended,
+    TeardownBegan,
+    TeardownEnded,
+    TerminationAsked,
+    TookOver,
+)
+from reconciler.model.names import EnvironmentName, InstanceId, node_name
+
+# A settled intent outlives its nodes by this much: long enough to answer "who launched that?" after a bad week.
+INTENTS_KEPT: Final = timedelta(days=7)
+TERMINATIONS_KEPT: Final = timedelta(hours=24)  # the limits look back one hour only
+
+NodeFact: TypeAlias = (
+    NodeSeen
+    | NodeMissing
+    | NodeOdd
+    | NodeReady
+    | NodeGone
+    | NodeForgotten
+    | RegistrationDeferred
+    | FirstRunReported
+    | TerminationAsked
+)
+RoleFact: TypeAlias = (
+    RoleSettled | RoleTroubled | RoleRecovered | OfferingExhausted | EnvironmentFailed | EnvironmentRecovered
+)
+PersonFact: TypeAlias = Suspended | Resumed | Approved | TookOver
+
+
+def record(connection: Connection, at: datetime, fact: Fact) -> None:
+    match fact:
+        case RevisionApplied() | TeardownBegan() | TeardownEnded():
+            _environment(connection, at, fact)
+        case IntentOpened() | IntentLaunched() | IntentEnded():
+            _intent(connection, at, fact)
+        case (
+            NodeSeen()
+            | NodeMissing()
+            | NodeOdd()
+            | NodeReady()
+            | NodeGone()
+            | NodeForgotten()
+            | RegistrationDeferred()
+            | FirstRunReported()
+            | TerminationAsked()
+        ):
+            _node(connection, at, fact)
+        case (
+            RoleSettled()
+            | RoleTroubled()
+            | RoleRecovered()
+            | OfferingExhausted()
+            | EnvironmentFailed()
+            | EnvironmentRecovered()
+        ):
+            _role(connection, fact)
+        case Suspended() | Resumed() | Approved() | TookOver():
+            _person(connection, at, fact)
+        case SightedAgain():
+            _say(connection, "sighted_again_at", _text(at))
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def drop_expired(connection: Connection, at: datetime) -> None:
+    """What nothing reads any more."""
+    wanted = select(nodes.c.intent).where(nodes.c.intent.is_not(None))
+    connection.execute(
+        delete(intents).where(
+            intents.c.state != IntentState.OPEN.value,
+            intents.c.settled_at < at - INTENTS_KEPT,
+            intents.c.token.not_in(wanted),
+        )
+    )
+    connection.execute(delete(terminations).where(terminations.c.at < at - TERMINATIONS_KEPT))
+    connection.execute(delete(teardowns).where(teardowns.c.at < at - TERMINATIONS_KEPT))
+    connection.execute(delete(approvals).where(approvals.c.expires_at <= at))
+    connection.execute(delete(suspensions).where(suspensions.c.until <= at))
+    connection.execute(delete(exhausted).where(exhausted.c.until <= at))
+
+
+def _environment(connection: Connection, at: datetime, fact: RevisionApplied | TeardownBegan | TeardownEnded) -> None:
+    match fact:
+        case RevisionApplied(revision=revision, declared=declared):
+            _say(connection, "applied", revision)
+            for name in sorted(declared):
+                # Declared again: what was being torn down is wanted after all.
+                _put(
+                    connection,
+                    environments,
+                    {"name": name},
+                    {"declared_by": revision, "teardown_began_at": None, "teardown_revision": None},
+                )
+        case TeardownBegan(environment=name, revision=revision):
+            _begin_teardown(connection, at, name, revision)
+        case TeardownEnded(environment=name):
+            connection.execute(delete(environments).where(environments.c.name == name))
+            for table in (settled, troubles, backoffs, conditions):
+                connection.execute(delete(table).where(table.c.environment == name))
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _begin_teardown(connection: Connection, at: datetime, name: EnvironmentName, revision: str) -> None:
+    known = connection.execute(select(environments.c.teardown_began_at).where(environments.c.name == name)).first()
+    if known is not None and known.teardown_began_at is not None:
+        return
+    # A journal that never knew it (taken over, say) remembers it from here, so that its teardown begins only once.
+    mark = {"teardown_began_at": at, "teardown_revision": revision}
+    connection.execute(
+        insert(environments)
+        .values(name=name, declared_by=revision, **mark)
+        .on_conflict_do_update(index_elements=["name"], set_=mark)
+    )
+    _put(connection, teardowns, {"environment": name}, {"at": at})
+
+
+def _intent(connection: Connection, at: datetime, fact: IntentOpened | IntentLaunched | IntentEnded) -> None:
+    match fact:
+        case IntentOpened(intent=intent):
+            _open(connection, intent)
+        case IntentLaunched():
+            _launched(connection, at, fact)
+        case IntentEnded(token=token, state=state, message=message):
+            # Only an open one: instances that were found meanwhile are not talked away.
+            connection.execute(
+                update(intents)
+                .where(intents.c.token == token, intents.c.state == IntentState.OPEN.value)
+                .values(state=state.value, settled_at=at, user_data="", message=message)
+            )
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _open(connection: Connection, intent: Intent) -> None:
+    """Once; opened again before a replay it only says when: a replay must not differ in a byte."""
+    opened = insert(intents).values(
+        token=intent.token,
+        environment=intent.environment,
+        role=intent.role,
+        parameters=rows.parameters_text(intent.parameters),
+        user_data=intent.parameters.user_data if intent.state is IntentState.OPEN else "",
+        opened_at=intent.opened_at,
+        attempted_at=intent.attempted_at,
+        state=intent.state.value,
+        instance_ids=rows.instance_ids_text(intent.instance_ids),
+        settled_at=intent.settled_at,
+        message="",
+    )
+    again = {"attempted_at": opened.excluded.attempted_at}
+    connection.execute(opened.on_conflict_do_update(index_elements=["token"], set_=again))
+
+
+def _launched(connection: Connection, at: datetime, fact: IntentLaunched) -> None:
+    """A closed intent whose instances turn up after all has launched; what a listing adds is added."""
+    row = connection.execute(select(intents).where(intents.c.token == fact.token)).first()
+    if row is None:
+        return
+    known = rows.instance_ids(row.instance_ids)
+    connection.execute(
+        update(intents)
+        .where(intents.c.token == fact.token)
+        .values(
+            state=IntentState.LAUNCHED.value,
+            instance_ids=rows.instance_ids_text(dict.fromkeys((*known, *fact.instance_ids))),
+            settled_at=row.settled_at or at,
+            user_data="",
+        )
+    )
+    for instance_id in dict.fromkeys(fact.instance_ids):
+        first_sight = NodeRecord(
+            instance_id=instance_id,
+            environment=row.environment,
+            role=row.role,
+            name=node_name(row.environment, row.role, instance_id),
+            intent=fact.token,
+            launched_at=at,
+            seen_at=at,
+        )
+        connection.execute(insert(nodes).values(**rows.node_columns(first_sight)).on_conflict_do_nothing())
+
+
+def _node(connection: Connection, at: datetime, fact: NodeFact) -> None:
+    match fact:
+        case NodeSeen(record=node):
+            _see(connection, node)
+        case NodeMissing(instance_id=instance_id):
+            _mark_first(connection, instance_id, "missing_since", at)
+        case NodeOdd(instance_id=instance_id):
+            _mark_first(connection, instance_id, "odd_since", at)
+        case NodeReady(instance_id=instance_id):
+            _mark_first(connection, instance_id, "ready_at", at)
+        case NodeGone(instance_id=instance_id):
+            _mark_first(connection, instance_id, "gone_at", at)
+        case NodeForgotten(instance_id=instance_id):
+            connection.execute(delete(nodes).where(nodes.c.instance_id == instance_id))
+        case RegistrationDeferred(instance_id=instance_id):
+            connection.execute(update(nodes).where(nodes.c.instance_id == instance_id).values(deferred_at=at))
+        case FirstRunReported(instance_id=instance_id, ok=ok, log=log):
+            connection.execute(
+                update(nodes).where(nodes.c.instance_id == instance_id).values(first_run_ok=ok, first_run_log=log)
+            )
+        case TerminationAsked():
+            _ask_termination(connection, at, fact)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _see(connection: Connection, node: NodeRecord) -> None:
+    """Insert or update: the first sight, and whatever is known of registration and readiness, stay as they are."""
+    kept = ("public_key", "registered_at", "deferred_at", "ready_at", "gone_at", "intent")
+    offered = insert(nodes).values(**{**rows.node_columns(node), "missing_since": None, "odd_since": None})
+    new = offered.excluded
+    has_reported = nodes.c.first_run_ok.is_not(None)
+    connection.execute(
+        offered.on_conflict_do_update(
+            index_elements=["instance_id"],
+            set_={
+                **{name: new[name] for name in ("environment", "role", "name", "launched_at")},
+                **{name: func.coalesce(nodes.c[name], new[name]) for name in kept},
+                "first_run_log": func.iif(has_reported, nodes.c.first_run_log, new.first_run_log),
+                "first_run_ok": func.coalesce(nodes.c.first_run_ok, new.first_run_ok),
+                "missing_since": None,
+                "odd_since": None,
+            },
+        )
+    )
+
+
+def _mark_first(connection: Connection, instance_id: InstanceId, column: str, at: datetime) -> None:
+    connection.execute(
+        update(nodes).where(nodes.c.instance_id == instance_id, nodes.c[column].is_(None)).values({column: at})
+    )
+
+
+def _ask_termination(connection: Connection, at: datetime, fact: TerminationAsked) -> None:
+    """Once per instance and hour: asking again does not use up the prune limit, nor change what it was for."""
+    asked = insert(terminations).values(
+        instance_id=fact.instance_id, environment=fact.environment, cause=fact.cause.value, at=at
+    )
+    new = asked.excluded
+    connection.execute(
+        asked.on_conflict_do_update(
+            index_elements=["instance_id"],
+            set_={"environment": new.environment, "cause": new.cause, "at": new.at},
+            where=terminations.c.at <= at - ROLLING_HOUR,
+        )
+    )
+
+
+def _role(connection: Connection, fact: RoleFact) -> None:
+    match fact:
+        case RoleSettled(environment=environment, role=role, count=count):
+            _put(connection, settled, {"environment": environment, "role": role}, {"count": count})
+        case RoleTroubled(trouble=trouble):
+            _put(
+                connection,
+                troubles,
+                {"environment": trouble.environment, "role": trouble.role},
+                rows.trouble_columns(trouble),
+            )
+        case RoleRecovered(environment=environment, role=role):
+            is_it = and_(troubles.c.environment == environment, troubles.c.role == role)
+            connection.execute(delete(troubles).where(is_it))
+        case OfferingExhausted(exhausted=offering):
+            key = {"instance_type": offering.instance_type, "subnet": offering.subnet}
+            _put(connection, exhausted, key, {"until": offering.until})
+        case EnvironmentFailed(backoff=backoff):
+            _put(
+                connection,
+                backoffs,
+                {"environment": backoff.environment},
+                {"failures": backoff.failures, "until": backoff.until, "message": backoff.message},
+            )
+        case EnvironmentRecovered(environment=environment):
+            connection.execute(delete(backoffs).where(backoffs.c.environment == environment))
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _person(connection: Connection, at: datetime, fact: PersonFact) -> None:
+    match fact:
+        case Suspended(suspension=suspension):
+            _put(
+                connection,
+                suspensions,
+                {"environment": rows.scope_key(suspension.environment)},
+                {
+                    "reason": suspension.reason,
+                    "actor": suspension.actor,
+                    "since": suspension.since,
+                    "until": suspension.until,
+                },
+            )
+        case Resumed(environment=environment):
+            key = rows.scope_key(environment)
+            connection.execute(delete(suspensions).where(suspensions.c.environment == key))
+            # The key of "everything" matches no environment here: resuming all does not retry what is broken.
+            connection.execute(delete(backoffs).where(backoffs.c.environment == key))
+            connection.execute(
+                update(troubles)
+                .where(troubles.c.environment == key)
+                .values(failed=rows.failed_text(()), is_halted=False, since=at)
+            )
+        case Approved(approval=approval):
+            _put(
+                connection,
+                approvals,
+                {"digest": approval.digest},
+                {
+                    "removals": rows.removals_text(approval.removals),
+                    "actor": approval.actor,
+                    "at": approval.at,
+                    "expires_at": approval.expires_at,
+                },
+            )
+        case TookOver():
+            _say(connection, "taken_over_at", _text(at))
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _put(connection: Connection, table: Table, key: Mapping[str, object], values: Mapping[str, object]) -> None:
+    """Insert, or overwrite what stands under this key."""
+    connection.execute(
+        insert(table).values(**key, **values).on_conflict_do_update(index_elements=list(key), set_=dict(values))
+    )
+
+
+def _say(connection: Connection, name: str, value: str) -> None:
+    _put(connection, facts, {"name": name}, {"value": value})
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat()
