@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import MaxRetryError
 from urllib3.util import Retry
 
 from reconciler.adapters.chef.importing import ChefAPI
@@ -117,7 +117,7 @@ class SigningChefAPI(ChefAPI):  # type: ignore[misc]  # PyChef has no types
 
 def _unreachable(url: str, asked: Asked, error: requests.RequestException) -> Denied | Transient:
     why = _innermost(error)
-    if isinstance(error, requests.exceptions.SSLError) and _is_distrust(error):
+    if _is_of(error, ssl.SSLCertVerificationError):
         return Denied(
             f"the certificate of {url} is not trusted: {why}",
             code="tls",
@@ -125,7 +125,7 @@ def _unreachable(url: str, asked: Asked, error: requests.RequestException) -> De
         )
     if isinstance(error, requests.exceptions.SSLError):
         return Transient(f"no TLS with {url}: {why}", remedy="check chef.server_url and chef.ca_certificate")
-    if isinstance(error, requests.Timeout):
+    if _is_of(error, requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError):
         return Transient(
             f"Chef Server at {url} did not answer {asked} in time", remedy="check the network and the Chef Server"
         )
@@ -142,7 +142,9 @@ def _causes(error: BaseException) -> list[BaseException]:
     while isinstance(current, BaseException) and current not in causes:
         causes.append(current)
         below = (
-            [current.reason] if isinstance(current, MaxRetryError) else [*reversed(current.args), current.__context__]
+            [current.reason]
+            if isinstance(current, urllib3.exceptions.MaxRetryError)
+            else [*reversed(current.args), current.__context__]
         )
         current = next((each for each in below if isinstance(each, BaseException)), None)
     return causes
@@ -152,5 +154,5 @@ def _innermost(error: requests.RequestException) -> str:
     return str(_causes(error)[-1]).rpartition(": ")[2]
 
 
-def _is_distrust(error: requests.RequestException) -> bool:
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+def _is_of(error: requests.RequestException, *kinds: type[BaseException]) -> bool:
+    return any(isinstance(cause, kinds) for cause in _causes(error))
