@@ -121,7 +121,7 @@ class Account:
             del siblings[subnet.id]
             subnet.id = subnet_id
             siblings[subnet_id] = subnet
-        self._ec2.groups[vpc.id][SECURITY_GROUP] = SecurityGroup(
+        self._ec2.groups[vpc.id][SECURITY_GROUP] = SecurityGroup(  # type: ignore[abstract] # moto makes them so itself
             self._ec2, SECURITY_GROUP, "sandbox", "nodes of the sandbox", vpc_id=vpc.id
         )
         for month, image in enumerate(IMAGES, start=1):
