@@ -1,7 +1,7 @@
 """What an operator may do to the state: the way out of every hold. The same through the control socket and without a daemon."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -13,7 +13,7 @@ from reconciler.model.memory import Approval, Approved, Fact, Removal, Resumed, 
 from reconciler.model.names import EnvironmentName, is_environment_name
 from reconciler.model.plan import Blocked, Guard, Plan
 from reconciler.model.rules import APPROVAL_LIFETIME
-from reconciler.ports import ChefServer, Claim, Clock, Cloud, Journal
+from reconciler.ports import ChefServer, Claim, Clock, Journal
 from reconciler.settings import Mode, Settings
 
 DIGEST_LENGTH_LEAST: Final = 6  # of a digest that was shortened on the command line
@@ -64,14 +64,16 @@ def holds(plan: Plan) -> tuple[Hold, ...]:
 
 
 class Operations:
-    """Each one is recorded with its actor, as a fact and as an event."""
+    """Each one is recorded with its actor, as a fact and as an event. `account` asks AWS whose credentials these are."""
 
-    def __init__(self, *, settings: Settings, clock: Clock, journal: Journal, chef: ChefServer, cloud: Cloud) -> None:
+    def __init__(
+        self, *, settings: Settings, clock: Clock, journal: Journal, chef: ChefServer, account: Callable[[], str]
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._journal = journal
         self._chef = chef
-        self._cloud = cloud
+        self._account = account
 
     def approve(self, target: str, current: Collection[Hold], *, actor: str) -> Done:
         """Say yes to the hold whose digest (or revision) begins with `target`, for 24 hours.
@@ -144,7 +146,7 @@ class Operations:
         own = Claim(
             fleet=self._settings.fleet,
             installation=memory.installation,
-            account=self._cloud.account(),
+            account=self._account(),
             region=self._settings.aws.region,
             repository=self._settings.repository.url,
             branch=self._settings.repository.branch,

@@ -28,6 +28,9 @@ class Problem:
         return f"{self.stage}: {where}{self.message}{f' ({self.remedy})' if self.remedy else ''}"
 
 
+_NOT_YET: Final = Problem(stage="start", message="no full pass has ended yet", remedy="", environment=None)
+
+
 def create_operators_app(
     *,
     metrics: Callable[[], bytes],
@@ -48,11 +51,8 @@ def create_operators_app(
 
     def readyz(request: Request) -> Response:
         made = last_full_pass()
-        if made is None:
-            found = (Problem(stage="start", message="no full pass has ended yet", remedy="", environment=None),)
-        else:
-            found = problems(made)
-        is_ready = made is not None and not found
+        found = (_NOT_YET,) if made is None else problems(made)
+        is_ready = not found
         if "application/json" in request.headers.get("accept", ""):
             document = {"ready": is_ready, "problems": [_document(problem) for problem in found]}
             return JSONResponse(document, status_code=200 if is_ready else 503)
