@@ -134,6 +134,8 @@ class Ec2Endpoint:
                     reply, launched = self._run_instances(request)
                 case "TerminateInstances":
                     reply, died = self._terminate_instances(request)
+                case "CreateTags" | "DeleteTags":
+                    reply = self._tag(request)
                 case _:
                     reply = self._account.forward(request)
         for one in launched:
@@ -190,6 +192,15 @@ class Ec2Endpoint:
             "Modify its 'disableApiTermination' instance attribute and try again."
         )
         return _error("ec2", 400, "OperationNotPermitted", message), died
+
+    def _tag(self, request: Request) -> Reply:
+        """moto tags what does not exist."""
+        named = [value for key, value in request.form.items() if key.startswith("ResourceId.")]
+        unknown = [one for one in named if one.startswith("i-") and not self._account.is_visible(one)]
+        if unknown:
+            message = f"The instance IDs '{', '.join(unknown)}' do not exist"
+            return _error("ec2", 400, "InvalidInstanceID.NotFound", message)
+        return self._account.forward(request)
 
     # --- control ---
 
