@@ -169,6 +169,15 @@ class Claim:
     path: str
     applied: RevisionId | None
 
+    def differences(self, own: "Claim") -> tuple[str, ...]:
+        """Why this standing claim is not `own`, for people; empty: it is. What was applied last does not matter."""
+        fields = ("installation", "account", "region", "repository", "branch", "path")
+        return tuple(
+            f"{name} {getattr(self, name)} is not {getattr(own, name)}"
+            for name in fields
+            if getattr(self, name) != getattr(own, name)
+        )
+
 
 class ChefServer(Protocol):
     """One organisation. Reads with `names=None` are one partial search over all (it may lag, and its order is random);

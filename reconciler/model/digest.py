@@ -38,7 +38,7 @@ def content_digest(environment: Environment, role: Role) -> str:
             "image": str(role.image),
             "instance_types": list(role.instance_types),
             "subnets": list(role.subnets),
-            "security_groups": sorted(role.security_groups),
+            "security_groups": [*sorted(role.security_groups)],
             "instance_profile": role.instance_profile,
             "tags": dict(role.tags),
             "spec": spec_digest(role),

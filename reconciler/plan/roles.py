@@ -94,7 +94,9 @@ def plan_role(context: RoleContext) -> RolePlan:
     _repair_tags(context, plan, placed)
 
     drifted = _drifted(placed, drifts)
-    unresolved = [intent for intent in context.memory.intents.values() if _is_unresolved(intent, context)]
+    unresolved = [
+        one for one in context.world.open_intents.get(context.environment.name, ()) if one.role == context.role.name
+    ]
     places = len(placed) + sum(_unseen(intent, context.nodes) for intent in unresolved)
     surge = 1 if drifted and context.role.count > 0 else 0
 
@@ -265,10 +267,6 @@ def _remove_excess(
 # --- who comes ------------------------------------------------------------------------------------------------------
 
 
-def _is_unresolved(intent: Intent, context: RoleContext) -> bool:
-    return intent.state == IntentState.OPEN and (intent.environment, intent.role) == context.key
-
-
 def _unseen(intent: Intent, nodes: Sequence[Node]) -> int:
     """How many nodes this launch may have made that no listing shows yet."""
     seen = sum(1 for node in nodes if node.instance.intent == intent.token)
@@ -282,7 +280,7 @@ def _replay(
 
     `spare` is by how many places the role would be overfull if all of them had launched.
     """
-    for intent in sorted(unresolved, key=lambda i: (i.opened_at, i.token)):
+    for intent in unresolved:
         is_fresh = context.now - intent.opened_at < REPLAY_AGE_MAX
         if trouble is None and spare <= 0 and is_fresh and _still_asked_for(context, intent):
             reason = context.reason("intent", f"the launch {intent.token} has an unknown outcome", "count")

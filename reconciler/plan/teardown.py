@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from reconciler.model.actions import Reason, TerminateNode
 from reconciler.model.desired import Environment
-from reconciler.model.memory import Cause, Intent, IntentState, RoleSettled, TeardownBegan, TeardownEnded
-from reconciler.model.names import EnvironmentName, RoleName, chef_role_name
+from reconciler.model.memory import Cause, RoleSettled, TeardownBegan, TeardownEnded
+from reconciler.model.names import RoleName, chef_role_name
 from reconciler.model.observed import Node, ObservedEnvironment, Phase
 from reconciler.model.plan import EnvironmentPlan, Waiting
 from reconciler.plan.chef import remove_departed, remove_environment, remove_role
@@ -17,7 +17,7 @@ def plan_undeclared(observed: ObservedEnvironment, context: Context) -> Environm
     """Tear down an environment that an applied revision declared, or sweep one that none ever did."""
     name = observed.name
     known = context.memory.environments.get(name)
-    open_intents = _open_intents(name, context)
+    open_intents = context.open_intents.get(name, ())
     if observed.is_empty and not open_intents:
         return EnvironmentPlan(
             name=name, is_declared=False, facts=(TeardownEnded(environment=name),) if known is not None else ()
@@ -59,7 +59,7 @@ def remove_undeclared_roles(environment: Environment, observed: ObservedEnvironm
         )
         nodes = [node for node in observed.nodes if node.role == role]
         _remove_nodes(nodes, cause, reason, context, plan)
-        open_intents = [one for one in _open_intents(environment.name, context) if one.role == role]
+        open_intents = [one for one in context.open_intents.get(environment.name, ()) if one.role == role]
         for intent in open_intents:
             await_or_close(intent, nodes, context.now, plan)
         if open_intents or nodes or any(departed.role == role for departed in observed.departed):
@@ -72,19 +72,10 @@ def remove_undeclared_roles(environment: Environment, observed: ObservedEnvironm
     return plan
 
 
-def _open_intents(name: EnvironmentName, context: Context) -> list[Intent]:
-    """Launches whose outcome is unknown: while there are any, nothing may be called empty."""
-    return [
-        intent
-        for intent in context.memory.intents.values()
-        if intent.environment == name and intent.state == IntentState.OPEN
-    ]
-
-
 def _roles_present(environment: Environment, observed: ObservedEnvironment, context: Context) -> set[RoleName]:
     present = {node.role for node in observed.nodes}
     present |= {departed.role for departed in observed.departed}
-    present |= {intent.role for intent in _open_intents(environment.name, context)}
+    present |= {intent.role for intent in context.open_intents.get(environment.name, ())}
     prefix = f"{environment.name}-"
     present |= {RoleName(name.removeprefix(prefix)) for name in observed.chef_roles}
     return present - set(environment.roles)

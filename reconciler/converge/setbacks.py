@@ -1,0 +1,101 @@
+"""After converging: which environments back off, and which roles are in trouble. Pure."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from reconciler.model.actions import LaunchNodes, ReplaceNode, ReplayLaunch
+from reconciler.model.desired import Desired
+from reconciler.model.digest import content_digest
+from reconciler.model.memory import (
+    Backoff,
+    EnvironmentFailed,
+    EnvironmentRecovered,
+    Fact,
+    Memory,
+    RoleTroubled,
+    Trouble,
+)
+from reconciler.model.names import EnvironmentName
+from reconciler.model.passes import Outcome, Result
+
+BACKOFF_FIRST: Final = timedelta(seconds=1)
+BACKOFF_MAX: Final = timedelta(minutes=15)
+DOUBLINGS_MAX: Final = 10  # 2^10 s is past the maximum
+
+
+def setbacks(
+    outcomes: Sequence[Outcome],
+    broken: Collection[EnvironmentName],
+    desired: Desired,
+    memory: Memory,
+    now: datetime,
+    *,
+    jitter: Callable[[], float],
+) -> tuple[Fact, ...]:
+    """What the journal should keep of this pass's failures and recoveries.
+
+    Args:
+        broken: environments whose turn ended in a defect.
+        jitter: a number from 0 to 1; it spreads retries by up to a quarter.
+    """
+    by_environment: dict[EnvironmentName, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_environment[outcome.action.environment].append(outcome)
+    for name in broken:
+        by_environment.setdefault(name, [])
+    facts: list[Fact] = []
+    for name, own in sorted(by_environment.items()):
+        failed = [outcome for outcome in own if is_setback(outcome)]
+        if failed or name in broken:
+            message = failed[0].message if failed else "a defect; see the log"
+            facts.append(EnvironmentFailed(backoff=_backoff(name, message, memory, now, jitter)))
+        elif name in memory.backoffs:
+            facts.append(EnvironmentRecovered(environment=name))
+        facts.extend(_troubles(failed, desired, memory, now))
+    return tuple(facts)
+
+
+def is_setback(outcome: Outcome) -> bool:
+    """Capacity that is out, or a spent token, is not one: the next pass has another way at once."""
+    return outcome.result == Result.UNKNOWN or (outcome.result == Result.REFUSED and outcome.needs_person)
+
+
+def _backoff(
+    name: EnvironmentName, message: str, memory: Memory, now: datetime, jitter: Callable[[], float]
+) -> Backoff:
+    before = memory.backoffs.get(name)
+    failures = before.failures + 1 if before is not None else 1
+    pause = min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** min(failures, DOUBLINGS_MAX))
+    return Backoff(environment=name, failures=failures, until=now + pause * (1 - jitter() / 4), message=message)
+
+
+def _troubles(failed: Sequence[Outcome], desired: Desired, memory: Memory, now: datetime) -> Iterator[Fact]:
+    """A refused launch counts among a role's failures in a row."""
+    for outcome in failed:
+        action = outcome.action
+        declared = desired.environments.get(action.environment)
+        if not isinstance(action, LaunchNodes | ReplaceNode | ReplayLaunch):
+            continue
+        if outcome.result != Result.REFUSED or declared is None:
+            continue
+        role = declared.roles[action.role]
+        known = memory.troubles.get((action.environment, action.role)) or Trouble(
+            environment=action.environment,
+            role=action.role,
+            content=content_digest(declared, role),
+            failed=frozenset(),
+            is_halted=False,
+            message="",
+            remedy="",
+            since=now,
+        )
+        trouble = replace(
+            known,
+            failed=known.failed | {f"launch at {now.isoformat()}"},
+            message=outcome.message,
+            remedy=outcome.remedy,
+        )
+        yield RoleTroubled(trouble=trouble)
