@@ -14,7 +14,7 @@ from reconciler.sandbox.authority import IdentityAuthority, identity_document
 from reconciler.sandbox.ec2_account import Launched
 
 TOKEN_HEADER = "x-aws-ec2-metadata-token"  # noqa: S105 - a header's name
-TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"  # noqa: S105 - likewise
+TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"
 
 
 class Imds:
