@@ -1,0 +1,151 @@
+"""JSON Schemas (2020-12), compiled once, whose errors become findings with file, line, value and remedy.
+
+A schema says what it expects in the keyword `errorMessage`, which editors show too: a phrase that follows "must be",
+or, beside `not`, one that follows the key's name.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from reconciler.document.plain import Document, KeyPath
+from reconciler.document.wording import dotted, kind, show, suggest
+from reconciler.model.findings import Finding
+
+_TYPES: Final = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a map",
+    "null": "null",
+}
+_UNITS: Final = {"maxLength": "characters", "maxItems": "items", "maxProperties": "keys"}
+_BOOLEAN_WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off"})
+
+
+class Schema:
+    """One compiled schema. Checking is thread-safe."""
+
+    def __init__(self, definition: Mapping[str, Any]) -> None:
+        Draft202012Validator.check_schema(definition)
+        self._validator = Draft202012Validator(definition)
+        self._homes = dict(_homes(definition))
+
+    @staticmethod
+    @cache
+    def named(name: str) -> "Schema":
+        """The schema of this file name, from the installed package or from the checkout beside it."""
+        packaged = resources.files("reconciler") / "schemas" / name
+        beside = Path(__file__).parents[2] / "schemas" / name
+        text = packaged.read_text("utf-8") if packaged.is_file() else beside.read_text("utf-8")
+        return Schema(json.loads(text))
+
+    def check(self, document: Document) -> tuple[Finding, ...]:
+        """Everything that is wrong with the document's values, sorted."""
+        return tuple(
+            sorted(
+                {
+                    Finding(origin=document.origin(path), message=message, remedy=remedy)
+                    for error in self._validator.iter_errors(document.tree)
+                    for path, message, remedy in self._faults(error, document)
+                }
+            )
+        )
+
+    def _faults(self, error: ValidationError, document: Document) -> Iterator[tuple[KeyPath, str, str]]:
+        path: KeyPath = tuple(error.absolute_path)
+        schema: Any = error.schema
+        value: Any = error.instance
+        if "propertyNames" in error.absolute_schema_path:
+            expected = schema.get("errorMessage", "another one")
+            yield (*path, value), f"the key {show(value)} of {dotted(path)} must be {expected}", ""
+        elif error.validator == "additionalProperties":
+            known = schema["properties"]
+            for key in value.keys() - known.keys():
+                yield (*path, key), f"unknown key {show(key)}", suggest(key, _offered(known)) or self._home(key, known)
+        elif error.validator == "required":
+            for key in schema["required"]:
+                if key not in value:
+                    yield path, f"{dotted((*path, key))} is missing", "add it"
+        else:
+            yield path, *_value_fault(error, dotted(path), document.written.get(path))
+
+    def _home(self, key: str, known: Mapping[str, Any]) -> str:
+        home = self._homes.get(key)
+        return f"it belongs to {home}" if home else f"known here: {', '.join(sorted(_offered(known)))}"
+
+
+def _offered(properties: Mapping[str, Any]) -> list[str]:
+    """Keys that may be used; those of later releases are known, but not advice."""
+    return [key for key, schema in properties.items() if "later" not in str(schema.get("$ref", ""))]
+
+
+def _homes(definition: Any) -> Iterator[tuple[str, str]]:
+    """Each key → the title of the map that knows it, for keys put in the wrong place."""
+    if isinstance(definition, dict):
+        properties, title = definition.get("properties"), definition.get("title")
+        if isinstance(properties, dict) and isinstance(title, str):
+            yield from ((key, title[:1].lower() + title[1:]) for key in _offered(properties))
+        for part in definition.values():
+            yield from _homes(part)
+
+
+def _value_fault(error: ValidationError, where: str, written: str | None) -> tuple[str, str]:
+    schema: Any = error.schema
+    value: Any = error.instance
+    limit: Any = error.validator_value
+    said: str | None = schema.get("errorMessage")
+    if error.validator == "not":
+        return f"{where} {said or 'is not allowed'}", "remove it"
+    if error.validator == "type":
+        shown = f"the number {written}" if written is not None and _is_number(value) else kind(value)
+        return f"{where} must be {said or _type_names(limit)}, not {shown}", _type_remedy(limit, value, written)
+    if error.validator == "enum":
+        offered = ", ".join(show(choice) for choice in limit if choice is not None)
+        nearest = suggest(str(value), [choice for choice in limit if isinstance(choice, str)])
+        return f"{where} must be one of {offered}, not {show(value)}", nearest
+    return _limit_fault(str(error.validator), where, value, limit, said)
+
+
+def _limit_fault(keyword: str, where: str, value: Any, limit: Any, said: str | None) -> tuple[str, str]:
+    if keyword in _UNITS:
+        return f"{where} has {len(value)} {_UNITS[keyword]}, at most {limit} are allowed", "shorten it"
+    if keyword in ("minLength", "minItems", "minProperties"):
+        return f"{where} is empty", f"it must be {said}" if said else "give it a value, or remove it"
+    if keyword == "uniqueItems":
+        twice = next(item for index, item in enumerate(value) if item in value[:index])
+        return f"{where} names {show(twice)} twice", "keep one"
+    expected = {"minimum": f"at least {limit}", "maximum": f"at most {limit}"}.get(keyword)
+    return f"{where} must be {said or expected or 'another one'}, not {show(value)}", ""
+
+
+def _type_names(types: str | list[str]) -> str:
+    names = [types] if isinstance(types, str) else types
+    return " or ".join(_TYPES[name] for name in names if name != "null" or len(names) == 1)
+
+
+def _type_remedy(types: str | list[str], value: object, written: str | None) -> str:
+    wanted = {types} if isinstance(types, str) else set(types)
+    if "string" in wanted and isinstance(value, bool | int | float):
+        return f'quote it: "{written if written is not None else show(value)}"'
+    if "integer" in wanted and isinstance(value, str) and value.removeprefix("-").isdecimal():
+        return f"remove the quotes: {value}"
+    if "boolean" in wanted and isinstance(value, str) and value.lower() in _BOOLEAN_WORDS:
+        return "write true or false, without quotes"
+    if "array" in wanted and not isinstance(value, dict | list):
+        return f"write it as a list: [{value}]"
+    if "object" in wanted:
+        return "write it as keys and values"
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
