@@ -173,7 +173,7 @@ class Loop:
             return
         again_at = now + max(REQUEUE_LEAST_S, done.requeue_after_s)
         awaited = done.awaited or done.scope.environments
-        if awaited is None:
+        if not awaited:  # all of it; or it ended before it saw what its commit changed
             self._resync_at = min(self._resync_at, again_at)
         for name in awaited or ():
             self._requeue_at[name] = again_at

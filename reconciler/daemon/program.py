@@ -29,7 +29,7 @@ class Program:
     """Built by the wiring; started and stopped once."""
 
     def __init__(self, *, loop: Loop, wakes: Wakes, parts: Sequence[Part]) -> None:
-        """`parts` start in this order and stop in the reverse, all of them around the loop."""
+        """`parts` start in this order, before the loop, and stop all at once."""
         self._wakes = wakes
         self._parts = tuple(parts)
         self._started: list[Part] = []
@@ -47,19 +47,22 @@ class Program:
                 self._started.append(part)
                 part.start()
         except BaseException:
-            self._stop_parts()
+            for thread in self._stop_parts():
+                thread.join()
             raise
         self._thread = threading.Thread(target=self._run, args=(on_end,), name="loop", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Let the calls in flight end, then stop everything. False: some call did not end in time and is abandoned."""
+        """Let the calls in flight end, and stop everything. False: something did not end in time and is abandoned."""
         deadline = time.monotonic() + timeout_s
         self._wakes.stop()
+        threads = self._stop_parts()
         if self._thread is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-        self._stop_parts()
-        return self._thread is None or not self._thread.is_alive()
+            threads.append(self._thread)
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
 
     def _run(self, on_end: Callable[[], None]) -> None:
         try:
@@ -70,10 +73,19 @@ class Program:
         finally:
             on_end()
 
-    def _stop_parts(self) -> None:
+    def _stop_parts(self) -> list[threading.Thread]:
+        """Each in a thread of its own: one that is slow must not take the others' time."""
+        threads = []
         while self._started:
             part = self._started.pop()
-            try:
-                part.stop()
-            except Exception:
-                log.exception("a part did not stop", extra={"part": type(part).__name__})
+            thread = threading.Thread(target=_stop, args=(part,), name=f"stop {type(part).__name__}", daemon=True)
+            thread.start()
+            threads.append(thread)
+        return threads
+
+
+def _stop(part: Part) -> None:
+    try:
+        part.stop()
+    except Exception:
+        log.exception("a part did not stop", extra={"part": type(part).__name__})

@@ -14,7 +14,7 @@ from reconciler.settings import Settings
 
 log = logging.getLogger(__name__)
 
-STOP_S: Final = 7.0  # for the calls in flight; the listeners take the rest of ten seconds
+STOP_S: Final = 9.0  # for the calls in flight, so that the process is gone within ten seconds
 RELOAD_S: Final = 30.0  # likewise, when nobody waits for the process to go: longer than any single call
 
 

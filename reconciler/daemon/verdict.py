@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 from reconciler.model.passes import Pass, Result
+from reconciler.model.plan import Guard
 
 
 class Verdict(IntEnum):
@@ -16,15 +17,16 @@ class Verdict(IntEnum):
 
 def verdict(made: Pass) -> Verdict:
     """Of one pass or preview: the worst of what is in it."""
-    if made.plan is None or made.failures or any(outcome.result is Result.REFUSED for outcome in made.outcomes):
+    plan = made.plan
+    if plan is not None and any(blocked.guard is not Guard.OBSERVE_MODE for blocked in plan.blocked):
+        return Verdict.HELD  # all of it; what fails besides may well fail because of that
+    if plan is None or made.failures or any(outcome.needs_person for outcome in made.outcomes):
         return Verdict.FAILED
-    environments = made.plan.environments
-    if any(environment.stalls for environment in environments):
+    if any(environment.stalls for environment in plan.environments):
         return Verdict.FAILED
-    if made.plan.blocked or any(environment.blocked for environment in environments):
+    if any(environment.blocked for environment in plan.environments):
         return Verdict.HELD
-    if any(not environment.is_converged for environment in environments) or any(
-        outcome.result is not Result.UNCHANGED for outcome in made.outcomes
-    ):
-        return Verdict.PENDING
-    return Verdict.CONVERGED
+    is_done = all(environment.is_converged for environment in plan.environments)
+    if is_done and all(outcome.result is Result.UNCHANGED for outcome in made.outcomes):
+        return Verdict.CONVERGED
+    return Verdict.PENDING

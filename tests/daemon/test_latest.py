@@ -100,6 +100,7 @@ def test_the_next_pass_that_succeeds_forgets_the_failure() -> None:
     assert latest.whole.failures == ()
 
 
+OBSERVING = Blocked(guard=Guard.OBSERVE_MODE, message="", remedy="", actions=(ACTION,))
 HELD = Blocked(guard=Guard.PROTECTED, message="", remedy="", digest="abc")
 
 
@@ -115,7 +116,11 @@ HELD = Blocked(guard=Guard.PROTECTED, message="", remedy="", digest="abc")
         (made(EnvironmentPlan(name=CHECKOUT, actions=(ACTION,), blocked=(HELD,))), Verdict.HELD),
         (made(IDLE, blocked=(HELD,)), Verdict.HELD),
         (made(EnvironmentPlan(name=CHECKOUT, stalls=(Stall(reason="", message="", remedy=""),))), Verdict.FAILED),
-        (made(BUSY, outcomes=(Outcome(action=ACTION, result=Result.REFUSED),)), Verdict.FAILED),
+        (made(BUSY, outcomes=(Outcome(action=ACTION, result=Result.REFUSED),)), Verdict.PENDING),
+        (made(BUSY, outcomes=(Outcome(action=ACTION, result=Result.REFUSED, needs_person=True),)), Verdict.FAILED),
+        (made(IDLE, blocked=(OBSERVING,)), Verdict.CONVERGED),
+        (made(EnvironmentPlan(name=CHECKOUT, blocked=(OBSERVING,)), blocked=(OBSERVING,)), Verdict.HELD),
+        (made(IDLE, blocked=(HELD,), failures=(FAILURE,)), Verdict.HELD),
         (made(IDLE, failures=(FAILURE,)), Verdict.FAILED),
         (failed(), Verdict.FAILED),
     ],

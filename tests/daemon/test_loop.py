@@ -151,6 +151,15 @@ def test_a_full_pass_that_asks_for_another_soon_gets_it(stage: Stage) -> None:
     assert stage.moments()[1] == pytest.approx(began + 7)
 
 
+def test_a_commit_whose_pass_failed_before_it_saw_the_change_is_not_forgotten(stage: Stage) -> None:
+    stage.reconciler.requeues = [(5.0, frozenset())]
+    began = stage.time.elapsed_s
+    stage.box.wakes.wake(some())
+    stage.run_until(began + 60)
+    assert stage.scopes() == [set(), None]
+    assert stage.moments()[1] == pytest.approx(began + 5)
+
+
 def test_a_requeue_of_zero_is_not_a_busy_loop(stage: Stage) -> None:
     stage.reconciler.requeues = [(0.0, frozenset({CHECKOUT}))] * 1000
     began = stage.time.elapsed_s
