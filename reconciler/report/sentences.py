@@ -1,0 +1,69 @@
+"""How actions and counts read in a sentence, for people who do not know the words of EC2 and Chef."""
+
+from collections.abc import Iterable, Sequence
+from typing import assert_never
+
+from reconciler.model.actions import (
+    Action,
+    DeleteChefClient,
+    DeleteChefEnvironment,
+    DeleteChefNode,
+    DeleteChefRole,
+    EnsureChefEnvironment,
+    EnsureChefNode,
+    EnsureChefRole,
+    LaunchNodes,
+    ReplaceNode,
+    ReplayLaunch,
+    TagNode,
+    TerminateNode,
+)
+
+LISTED_MAX = 5
+
+
+def nodes_of(count: int, role: str = "") -> str:
+    """`1 web node`, `2 nodes`."""
+    return f"{count} {f'{role} ' if role else ''}node{'' if count == 1 else 's'}"
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Joined by semicolons, the first few of them."""
+    known = [part for part in parts if part]
+    more = [f"and {len(known) - LISTED_MAX} more"] if len(known) > LISTED_MAX else []
+    return "; ".join([*known[:LISTED_MAX], *more])
+
+
+def would_do(actions: Sequence[Action]) -> list[str]:
+    return [_doing(action) for action in actions]
+
+
+def _doing(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 -- one line per kind of action
+    match action:
+        case LaunchNodes():
+            return f"launching {nodes_of(action.count, action.role)}"
+        case ReplayLaunch():
+            count = action.intent.parameters.count
+            return f"asking again for {nodes_of(count, action.role)} whose launch went unanswered"
+        case ReplaceNode():
+            return f"replacing {action.node} ({action.change})"
+        case TerminateNode():
+            return f"terminating {action.node}"
+        case TagNode():
+            return f"correcting tags of {action.node}"
+        case EnsureChefEnvironment():
+            return "writing its Chef environment"
+        case EnsureChefRole():
+            return f"writing Chef role {action.wanted.name}"
+        case EnsureChefNode():
+            return f"correcting Chef node {action.node}"
+        case DeleteChefNode():
+            return f"deleting Chef node {action.node}"
+        case DeleteChefClient():
+            return f"deleting Chef client {action.node}"
+        case DeleteChefRole():
+            return f"deleting Chef role {action.chef_role}"
+        case DeleteChefEnvironment():
+            return f"deleting Chef environment {action.chef_environment}"
+        case _ as unreachable:
+            assert_never(unreachable)
