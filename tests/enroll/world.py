@@ -126,8 +126,15 @@ class World:
         before_writing: called when it is asked: what others do meanwhile.
     """
 
-    def __init__(self, folder: Path, *, chef: ChefServer | None = None, settings: Settings | None = None) -> None:
-        self.clock = FakeClock()
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        chef: ChefServer | None = None,
+        settings: Settings | None = None,
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.clock = clock or FakeClock()
         self.cloud = FakeCloud(clock=self.clock, fleet=FLEET)
         self.chef = FakeChefServer()
         self.journal = TroubledJournal(f"sqlite:///{folder / 'state.db'}")
