@@ -1,4 +1,7 @@
-"""Chef's JSON documents and our values. What a document holds beyond our values is never looked at and never lost."""
+"""Chef's JSON documents and our values. What a document holds beyond our values is never looked at and never lost.
+
+Every document here has a name already: `search_answer` and the adapter's reads by name see to that.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +36,7 @@ def node_from(document: Document) -> ChefNode:
 
 def _node(document: Document, ohai_time: object) -> ChefNode:
     return ChefNode(
-        name=NodeName(_name(document)),
+        name=NodeName(document["name"]),
         chef_environment=ChefName(document.get("chef_environment") or "_default"),
         run_list=normalise(_items(document, "run_list")),
         ohai_time=float(ohai_time) if isinstance(ohai_time, int | float) else None,
@@ -46,7 +49,7 @@ def changed_node(document: Document, chef_environment: ChefName, run_list: tuple
 
 def role_from(document: Document) -> ChefRole:
     return ChefRole(
-        name=ChefName(_name(document)),
+        name=ChefName(document["name"]),
         run_list=normalise(_items(document, "run_list")),
         default_attributes=_mapping(document.get("default_attributes")),
         description=document.get("description") or "",
@@ -68,7 +71,7 @@ def changed_role(document: Document, role: ChefRole) -> Document:
 
 def environment_from(document: Document) -> ChefEnvironment:
     return ChefEnvironment(
-        name=ChefName(_name(document)),
+        name=ChefName(document["name"]),
         default_attributes=_mapping(document.get("default_attributes")),
         description=document.get("description") or "",
     )
@@ -103,12 +106,12 @@ def claim_from(item: Mapping[str, Any]) -> Claim:
     """Raises Stalled where the item is not one that Hivequeen wrote."""
     texts = {field: item.get(field) for field in ("id", *_CLAIM_TEXTS)}
     applied = item.get("applied")
-    wrong = sorted(field for field, value in texts.items() if not isinstance(value, str))
+    wrong = [field for field, value in texts.items() if not isinstance(value, str)]
     if not isinstance(applied, str | None):
         wrong.append("applied")
     if wrong:
         raise Stalled(
-            f"the claim, data-bag item hivequeen/{item.get('id')}, cannot be read: {', '.join(wrong)}",
+            f"the claim, data-bag item hivequeen/{item.get('id')}, cannot be read: {', '.join(sorted(wrong))}",
             remedy="find out who changed it; `knife data bag delete hivequeen FLEET` removes it",
         )
     return Claim(
@@ -131,9 +134,9 @@ class SearchAnswer:
     rows: tuple[Document, ...]
 
 
-def search_answer(index: str, document: object) -> SearchAnswer:
+def search_answer(index: str, document: Document) -> SearchAnswer:
     """Raises Transient where it is not a search's answer, or holds a row without a name."""
-    if isinstance(document, dict) and isinstance(document.get("rows"), list) and isinstance(document.get("total"), int):
+    if isinstance(document.get("rows"), list) and isinstance(document.get("total"), int):
         rows = [row.get("data") for row in document["rows"] if isinstance(row, dict)]
         named = tuple(row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str))
         if len(named) == len(document["rows"]):
@@ -146,13 +149,6 @@ def client_key(document: Document) -> str | None:
     chef_key = _mapping(document.get("chef_key"))
     key = document.get("public_key") or chef_key.get("public_key")
     return key if isinstance(key, str) else None
-
-
-def _name(document: Document) -> str:
-    name = document.get("name")
-    if not isinstance(name, str):
-        raise Transient("Chef Server answered with an object that has no name; nothing is concluded from it")
-    return name
 
 
 def _items(document: Document, field: str) -> list[str]:

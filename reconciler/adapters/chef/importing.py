@@ -61,8 +61,6 @@ _chef = _import_pychef()
 
 ChefAPI = _chef.ChefAPI
 Client = _chef.Client
-DataBag = _chef.DataBag
-DataBagItem = _chef.DataBagItem
 Environment = _chef.Environment
 Node = _chef.Node
 Role = _chef.Role

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from reconciler.adapters.chef import documents
 from reconciler.adapters.chef.documents import Document
-from reconciler.adapters.chef.importing import Client, DataBag, DataBagItem, Environment, Node, NotFound, Role
+from reconciler.adapters.chef.importing import Client, Environment, Node, NotFound, Role
 from reconciler.adapters.chef.signing import Key, SSLError, key_material
 from reconciler.adapters.chef.transport import SigningChefAPI
 from reconciler.errors import Conflict, Denied, Refused, SettingsError, Transient
@@ -153,39 +153,43 @@ class PyChefServer:
     # --- the claim ------------------------------------------------------------------------------------------------
 
     def claim(self) -> Claim | None:
-        item = DataBagItem(CLAIM_BAG, quote(self._fleet, safe=""), api=self._api)
-        return documents.claim_from(item.raw_data) if item.exists else None
+        try:
+            item = self._request("GET", _claim_path(self._fleet))
+        except NotFound:
+            return None
+        return documents.claim_from(item)
 
     def create_claim(self, claim: Claim) -> None:
         item = documents.claim_document(claim)
         try:
-            self._ask("POST", f"/data/{CLAIM_BAG}", item)
+            self._request("POST", f"/data/{CLAIM_BAG}", item)
         except NotFound:
             with suppress(Conflict):  # somebody else made the bag just now; the item decides who wins
-                DataBag.create(CLAIM_BAG, api=self._api)
-            self._write("POST", f"/data/{CLAIM_BAG}", item)
+                self._ask("POST", "/data", {"name": CLAIM_BAG})
+            self._ask("POST", f"/data/{CLAIM_BAG}", item)
 
     def update_claim(self, claim: Claim) -> None:
-        self._write("PUT", f"/data/{CLAIM_BAG}/{quote(claim.fleet, safe='')}", documents.claim_document(claim))
+        self._ask("PUT", _claim_path(claim.fleet), documents.claim_document(claim))
 
     # --- how ------------------------------------------------------------------------------------------------------
 
-    def _ask(self, method: str, path: str, data: object = None) -> Document:
+    def _request(self, method: str, path: str, data: object = None) -> Document:
+        """The reply's JSON object. Raises PyChef's NotFound too: only for callers who know what that means."""
         document = self._api.api_request(method, path, data=data)
         if not isinstance(document, dict):
             raise Transient(f"Chef Server's answer to {method} {path} is not an object")
         return document
 
-    def _write(self, method: str, path: str, data: object) -> Document:
-        """As `_ask`, where what is written to was there a moment ago."""
+    def _ask(self, method: str, path: str, data: object = None) -> Document:
+        """As `_request`, of what must be there."""
         try:
-            return self._ask(method, path, data)
+            return self._request(method, path, data)
         except NotFound as error:
-            raise Transient(f"{error} (it vanished while it was being changed)") from error
+            raise Transient(f"{error} (it should have been there; somebody may have deleted it just now)") from error
 
     def _get(self, kind: str, name: str) -> Document | None:
         try:
-            document = self._ask("GET", f"/{kind}/{quote(name, safe='')}")
+            document = self._request("GET", f"/{kind}/{quote(name, safe='')}")
         except NotFound:
             return None
         if document.get("name") != name:
@@ -204,7 +208,7 @@ class PyChefServer:
         """Every object of this index; one request, a second one only in an organisation of 10,000."""
         for rows in SEARCH_ROWS:
             path = f"/search/{index}?q=*%3A*&rows={rows}&start=0"
-            answer = documents.search_answer(index, self._api.api_request("POST", path, data=keys))
+            answer = documents.search_answer(index, self._ask("POST", path, keys))
             if max(answer.total, len(answer.rows)) < SEARCH_ROWS[0]:
                 break
         if answer.total != len(answer.rows) or len(answer.rows) in SEARCH_ROWS:
@@ -240,7 +244,7 @@ class PyChefServer:
         wanted = change(existing)
         if read(wanted) == read(existing):
             return False
-        self._write("PUT", f"/{kind}/{quote(name, safe='')}", wanted)
+        self._ask("PUT", f"/{kind}/{quote(name, safe='')}", wanted)
         return True
 
     def _delete(self, kind: Callable[..., object], name: str) -> None:
@@ -253,16 +257,13 @@ class PyChefServer:
         path = f"/clients/{quote(name, safe='')}"
         try:
             client = self._ask("GET", path)
-        except NotFound as error:
-            raise Transient(f"Chef client {name} comes and goes") from error
-        except Denied:
-            return None
-        if key := documents.client_key(client):
-            return key
-        try:
-            return documents.client_key(self._ask("GET", f"{path}/keys/default"))
+            return documents.client_key(client) or documents.client_key(self._request("GET", f"{path}/keys/default"))
         except (NotFound, Denied):
             return None
+
+
+def _claim_path(fleet: str) -> str:
+    return f"/data/{CLAIM_BAG}/{quote(fleet, safe='')}"
 
 
 def _by_name(found: Iterable[Document], read: Callable[[Document], _Value]) -> dict[str, _Value]:

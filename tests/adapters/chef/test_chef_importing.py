@@ -39,7 +39,7 @@ api = importing.ChefAPI("http://127.0.0.1:1", KEY, "somebody")
 node = importing.Node("web", api=api, skip_load=True)
 node.normal["a"] = {"b": 1}
 assert node.normal.get_dotted("a.b") == 1, "the old names of collections are missing at run time"
-bag = importing.DataBagItem("bag", "item", api=api, skip_load=True)
+bag = sys.modules["chef"].DataBagItem("bag", "item", api=api, skip_load=True)
 assert dict(bag) == {}
 print("ok")
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.adapters.chef import PyChefServer
-from reconciler.errors import Conflict, Denied, HivequeenError, Refused, SettingsError, Transient
+from reconciler.errors import Conflict, Denied, HivequeenError, Refused, SettingsError, Stalled, Transient
 from reconciler.model.names import ChefName, InstallationId, NodeName
 from reconciler.model.observed import ChefEnvironment, ChefRole
 from reconciler.ports import Claim
@@ -359,3 +359,51 @@ def test_of_eight_claims_at_once_one_wins(http: HttpWorld) -> None:
     for thread in threads:
         thread.join()
     assert results == {"won": 1, "lost": 7}
+
+
+def test_a_search_that_is_not_found_is_not_an_empty_organisation(hivequeen_key: Path) -> None:
+    caught = raised(hivequeen_key, error(404, "I don't know how to search for nodes"), lambda server: server.nodes())
+    assert isinstance(caught, Transient)
+
+
+def test_an_existing_client_that_vanishes_while_it_is_compared_is_transient(hivequeen_key: Path) -> None:
+    with talking(hivequeen_key, error(409, "exists"), error(404, "gone")) as (server, _), pytest.raises(Transient):
+        server.create_client(WEB, PUBLIC_KEY)
+
+
+def test_an_existing_client_that_may_not_be_read_is_a_conflict(hivequeen_key: Path) -> None:
+    with talking(hivequeen_key, error(409, "exists"), error(403, "no")) as (server, _), pytest.raises(Conflict):
+        server.create_client(WEB, PUBLIC_KEY)
+
+
+def test_a_role_that_comes_and_goes_is_transient(hivequeen_key: Path) -> None:
+    absent = error(404, "no")
+    with talking(hivequeen_key, absent, error(409, "exists"), absent) as (server, _), pytest.raises(Transient):
+        server.put_role(ROLE)
+
+
+def test_a_public_key_that_is_none_is_refused_before_anything_is_asked(hivequeen_key: Path) -> None:
+    with talking(hivequeen_key, error(500, "never")) as (server, script), pytest.raises(Refused):
+        server.create_client(WEB, "no key")
+    assert script.asked == []
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"", b"nothing"])
+def test_a_claim_that_is_no_object_is_transient(hivequeen_key: Path, body: bytes) -> None:
+    assert isinstance(raised(hivequeen_key, Answer(200, body), lambda server: server.claim()), Transient)
+
+
+def test_a_claim_that_somebody_rewrote_needs_a_person(hivequeen_key: Path) -> None:
+    item = json_answer(200, {"id": "demo", "installation": 7, "applied": ["x"], "region": "us-east-1"})
+    caught = raised(hivequeen_key, item, lambda server: server.claim())
+    assert isinstance(caught, Stalled)
+    assert "hivequeen/demo" in caught.message
+    assert "account, applied, branch, installation, path, repository" in caught.message
+
+
+def test_an_environment_is_described_without_a_mark_of_ours(hivequeen_key: Path) -> None:
+    theirs = json_answer(200, {"name": "checkout", "default_attributes": {"hivequeen": 1}})
+    environment = ChefEnvironment(name=ChefName("checkout"), default_attributes={}, description="new")
+    with talking(hivequeen_key, theirs) as (server, script):
+        assert server.put_environment(environment) is True
+    assert b'"default_attributes": {"hivequeen": 1}' in script.asked[-1].body
