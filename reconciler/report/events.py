@@ -27,7 +27,7 @@ from reconciler.model.actions import (
 )
 from reconciler.model.conditions import Condition, ConditionType, Event
 from reconciler.model.memory import Fact, IntentEnded, IntentState, NodeGone, NodeReady, TeardownBegan, TeardownEnded
-from reconciler.model.names import EnvironmentName, InstanceId, NodeName
+from reconciler.model.names import EnvironmentName, InstanceId, IntentToken, NodeName
 from reconciler.model.passes import Outcome, Pass, Result
 from reconciler.report.sentences import nodes_of
 
@@ -147,11 +147,10 @@ def _of_revision(made: Pass) -> Iterator[Event]:
 
 
 def _of_facts(made: Pass) -> Iterator[Event]:
-    names = {
-        node.instance_id: (node.environment, node.name)
-        for environment in (made.observed.environments.values() if made.observed else ())
-        for node in (*environment.nodes, *environment.departed)
-    }
+    names: dict[InstanceId, tuple[EnvironmentName, NodeName]] = {}
+    for environment in made.observed.environments.values() if made.observed else ():
+        names.update((node.instance_id, (node.environment, node.name)) for node in environment.nodes)
+        names.update((node.instance_id, (node.environment, node.name)) for node in environment.departed)
     for fact in made.facts:
         event = _of_fact(made, fact, names)
         if event is not None:
@@ -172,13 +171,17 @@ def _of_fact(made: Pass, fact: Fact, names: Mapping[InstanceId, tuple[Environmen
         case TeardownEnded(environment=environment):
             return _event(made, EventKind.TORN_DOWN, f"nothing of {environment} is left", environment)
         case IntentEnded(token=token, state=IntentState.CLOSED, message=message):
-            intent = made.memory.intents.get(token) if made.memory else None
-            if intent is None:
-                return None
-            nodes = nodes_of(intent.parameters.count, intent.role)
-            return _event(made, EventKind.LAUNCH_GIVEN_UP, f"launch of {nodes}: {message}", intent.environment)
+            return _given_up(made, token, message)
         case _:
             return None
+
+
+def _given_up(made: Pass, token: IntentToken, message: str) -> Event | None:
+    intent = made.memory.intents.get(token) if made.memory else None
+    if intent is None:
+        return None
+    nodes = nodes_of(intent.parameters.count, intent.role)
+    return _event(made, EventKind.LAUNCH_GIVEN_UP, f"launch of {nodes}: {message}", intent.environment)
 
 
 def _of_outcome(made: Pass, outcome: Outcome) -> Event | None:

@@ -117,19 +117,23 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 def _plain(value: object) -> Any:
     """As JSON can hold it, and redacted however deep it lies."""
-    if isinstance(value, Enum):
-        return _plain(value.value)
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): MASK if _SECRET_NAMES.search(str(key)) else _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, set | frozenset):
-        return sorted((_plain(inner) for inner in value), key=str)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return redact(str(value))
+    plain: Any
+    match value:
+        case Enum():
+            plain = _plain(value.value)
+        case None | bool() | int() | float():
+            plain = value
+        case Mapping():
+            plain = {str(key): MASK if _SECRET_NAMES.search(str(key)) else _plain(one) for key, one in value.items()}
+        case list() | tuple():
+            plain = [_plain(one) for one in value]
+        case set() | frozenset():
+            plain = sorted((_plain(one) for one in value), key=str)
+        case datetime():
+            plain = value.isoformat()
+        case _:
+            plain = redact(str(value))
+    return plain
 
 
 def _legible(value: object) -> str:
