@@ -56,6 +56,7 @@ class Document:
     written: Mapping[KeyPath, str] = field(
         default_factory=lambda: MappingProxyType({})
     )  # numbers and booleans as they stand in the file: 1.10, not 1.1
+    doubtful: frozenset[KeyPath] = frozenset()  # what has a finding already: its type is anyone's guess
     findings: tuple[Finding, ...] = ()
     is_readable: bool = True  # False: not even its keys are known
 
@@ -103,6 +104,7 @@ class _Reading:
         self._loader = _Loader(content)
         self._lines: dict[KeyPath, int] = {(): 1}
         self._written: dict[KeyPath, str] = {}
+        self._doubtful: set[KeyPath] = set()
         self._findings: list[Finding] = []
 
     def document(self) -> Document:
@@ -126,6 +128,7 @@ class _Reading:
             tree=tree if isinstance(tree, dict) else {},
             lines=self._lines,
             written=self._written,
+            doubtful=frozenset(self._doubtful),
             findings=tuple(self._findings),
             is_readable=isinstance(tree, dict),
         )
@@ -229,12 +232,14 @@ class _Reading:
         if text[0] not in _MAY_BE_SPECIAL:
             return text
         if _is_ambiguous(text):
+            self._doubtful.add(path)
             self._find(_line(event), *_ambiguity(dotted(path), text))
             return text
         value = _plain(text)
         if not isinstance(value, str):
             self._written[path] = text
         if isinstance(value, int | float) and abs(value) > _INTEGER_MAX:
+            self._doubtful.add(path)
             self._find(_line(event), f"{dotted(path)}: the number {show(text)} is too large", "quote it to mean text")
             return text
         return value

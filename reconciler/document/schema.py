@@ -75,7 +75,7 @@ class Schema:
             for key in schema["required"]:
                 if key not in value:
                     yield path, f"{dotted((*path, key))} is missing", "add it"
-        else:
+        elif path not in document.doubtful:
             yield path, *_value_fault(error, dotted(path), document.written.get(path))
 
     def _home(self, key: str, known: Mapping[str, Any]) -> str:

@@ -103,6 +103,7 @@ class Frozen:
 
     name: EnvironmentName
     findings: tuple[Finding, ...]  # why; at least one
+    is_trace: bool = False  # no file declares it, one merely bears its name: of interest only while some of it exists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ class Desired:
     revision: RevisionId
     environments: Mapping[EnvironmentName, Environment]
     frozen: Mapping[EnvironmentName, Frozen]
-    findings: tuple[Finding, ...]  # all of them, sorted, those of templates and of the frozen included
+    findings: tuple[Finding, ...]  # all of them, sorted, with those of templates; a trace alone (README.md) is no fault
 
     @property
     def names(self) -> frozenset[EnvironmentName]:

@@ -1,0 +1,139 @@
+"""Merged values become an environment, if nothing is missing."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, cast
+
+from reconciler.document import Document
+from reconciler.model.desired import (
+    Environment,
+    Image,
+    ImageById,
+    ImageByName,
+    ImageByParameter,
+    Json,
+    Role,
+    RootVolume,
+)
+from reconciler.model.findings import Finding, Origin
+from reconciler.model.names import ChefName, EnvironmentName, ImageId, RoleName, chef_role_name
+from reconciler.model.run_list import normalise
+from reconciler.spec.merge import NOT_INHERITED, Layer, present_origins, role_layers
+
+_ROLES_MAX: Final = 32
+_TAGS_MAX: Final = 40
+_REQUIRED: Final = ("project", "owner", "branch")
+_ROLE_REQUIRED: Final = ("count", "image", "instance_type", "subnets", "security_groups", "run_list")
+
+
+def missing(name: EnvironmentName, document: Document, merged: Layer) -> Iterator[Finding]:
+    """What the environment lacks, or has too much of, once everything is merged. Tolerates values of wrong types."""
+    parent = document.tree.get("extends")
+    for key in _REQUIRED:
+        if merged.tree.get(key) is None:
+            yield Finding(
+                origin=document.origin(),
+                message=f"{key} is missing",
+                remedy=f"add it; it is not inherited from {parent}" if parent and key in NOT_INHERITED else "add it",
+            )
+    roles = role_layers(merged)
+    if not roles:
+        yield Finding(
+            origin=document.origin(("roles",)),
+            message="there is no role",
+            remedy="declare at least one under roles, such as web",
+        )
+    if len(roles) > _ROLES_MAX:
+        yield Finding(
+            origin=document.origin(("roles",)),
+            message=f"{len(roles)} roles are declared or inherited, at most {_ROLES_MAX} are allowed",
+            remedy="remove some",
+        )
+    for role, layer in roles.items():
+        origin = document.origin(("roles", role))
+        where = f"under roles.{role} or defaults{f', here or in {parent}' if parent else ''}"
+        for message, remedy in _role_lacks(name, role, layer.tree, where):
+            yield Finding(origin=origin, message=message, remedy=remedy)
+
+
+def _role_lacks(
+    environment: EnvironmentName, role: str, tree: Mapping[str, Json], where: str
+) -> Iterator[tuple[str, str]]:
+    for key in _ROLE_REQUIRED:
+        if key not in tree:
+            yield f"roles.{role} has no {key}", f"add it {where}"
+    parts = {"image": ("owner", "name"), "root_volume": ("size",)}
+    for key, wanted in parts.items():
+        value = tree.get(key)
+        if isinstance(value, dict):
+            for part in wanted:
+                if part not in value:
+                    yield f"roles.{role}.{key} has no {part}", f"add it {where}"
+    tags, run_list = tree.get("tags"), tree.get("run_list")
+    if isinstance(tags, dict) and len(tags) > _TAGS_MAX:
+        yield f"roles.{role} has {len(tags)} tags, at most {_TAGS_MAX} are allowed", "remove some"
+    generated = f"role[{chef_role_name(environment, RoleName(role))}]"
+    if isinstance(run_list, list) and generated in run_list:
+        yield f"{generated} is the generated Chef role of roles.{role} and would hold itself", "remove it from run_list"
+
+
+def assemble(name: EnvironmentName, document: Document, merged: Layer) -> Environment:
+    """The environment of a file without findings."""
+    tree = cast("Mapping[str, Any]", merged.tree)  # the schema has checked every type
+    chef_environment = tree.get("chef_environment")
+    return Environment(
+        name=name,
+        origin=Origin(file=document.file, line=1),
+        project=tree["project"],
+        owner=tree["owner"],
+        branch=tree["branch"],
+        commit=tree.get("commit"),
+        protected=tree.get("protected") is True,
+        suspend=tree.get("suspend") is True,
+        chef_environment=None if chef_environment is None else ChefName(chef_environment),
+        roles=MappingProxyType(
+            {RoleName(role): _role(RoleName(role), layer) for role, layer in sorted(role_layers(merged).items())}
+        ),
+        origins=MappingProxyType(
+            {
+                key: origin
+                for key, origin in present_origins(merged).items()
+                if key not in ("", "defaults") and not key.startswith(("defaults.", "roles."))
+            }
+        ),
+    )
+
+
+def _role(name: RoleName, layer: Layer) -> Role:
+    tree = cast("Mapping[str, Any]", layer.tree)
+    types = tree["instance_type"]
+    volume = tree.get("root_volume")
+    return Role(
+        name=name,
+        count=int(tree["count"]),  # JSON Schema takes 2.0 for a whole number
+        run_list=normalise(tree["run_list"]),
+        attributes=tree.get("attributes", {}),
+        image=_image(tree["image"]),
+        instance_types=(types,) if isinstance(types, str) else tuple(types),
+        subnets=tuple(tree["subnets"]),
+        security_groups=frozenset(tree["security_groups"]),
+        instance_profile=tree.get("instance_profile"),
+        key_name=tree.get("key_name"),
+        root_volume=None if volume is None else _root_volume(volume),
+        user_data=tree.get("user_data"),
+        tags=MappingProxyType(tree.get("tags", {})),
+        origins=MappingProxyType(present_origins(layer)),
+    )
+
+
+def _root_volume(volume: Mapping[str, Any]) -> RootVolume:
+    size_gib = int(volume["size"])
+    return RootVolume(size_gib=size_gib, type=volume["type"]) if "type" in volume else RootVolume(size_gib=size_gib)
+
+
+def _image(declared: str | Mapping[str, str]) -> Image:
+    if not isinstance(declared, str):
+        return ImageByName(owner=declared["owner"], name=declared["name"])
+    if declared.startswith("ssm:"):
+        return ImageByParameter(parameter=declared.removeprefix("ssm:"))
+    return ImageById(image_id=ImageId(declared))

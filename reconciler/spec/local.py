@@ -1,0 +1,104 @@
+"""The same reading without git, for `hivequeen validate`: a folder, or one file with its parents beside it."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from reconciler.document import SIZE_LIMIT_BYTES
+from reconciler.errors import Stalled
+from reconciler.model.desired import Desired
+from reconciler.model.findings import Finding, Origin
+from reconciler.model.names import BlobId, EnvironmentName, RevisionId
+from reconciler.ports import TreeEntry
+from reconciler.spec.reader import SpecReader
+
+NO_REVISION: Final = RevisionId("0" * 40)
+USER_DATA_LIMIT_BYTES: Final = 16_384  # EC2's; the daemon, which knows the bootstrap's own size, allows less
+_UNREAD: Final = BlobId("0" * 40)
+_ENTRIES_MAX: Final = 20_000
+
+
+def validate_folder(path: Path, *, user_data_limit_bytes: int = USER_DATA_LIMIT_BYTES) -> Desired:
+    """What this folder declares, or this one file of a folder.
+
+    Raises:
+        Stalled: there is no such folder or file, or something in it cannot be read.
+    """
+    folder = path if path.is_dir() else path.parent
+    contents: dict[BlobId, bytes] = {}
+
+    def read_blobs(blobs: Collection[BlobId]) -> Mapping[BlobId, bytes]:
+        return {blob: contents[blob] for blob in blobs}
+
+    try:
+        path.lstat()  # a dangling link is something, too
+        entries = tuple(_entries(folder, contents))
+    except OSError as error:
+        raise Stalled(
+            f"{error.filename or path} cannot be read: {error.strerror}",
+            remedy="name a folder of environment files, or one of them",
+        ) from error
+    desired = SpecReader(user_data_limit_bytes=user_data_limit_bytes).read(
+        revision=NO_REVISION, folder=str(folder), entries=entries, read_blobs=read_blobs
+    )
+    return desired if path.is_dir() else _only(desired, path)
+
+
+def _entries(folder: Path, contents: dict[BlobId, bytes]) -> Iterator[TreeEntry]:
+    count = 0
+    for parent, folders, files in os.walk(folder, onerror=_raise):
+        here = Path(parent)
+        links = [name for name in folders if (here / name).is_symlink()]
+        folders[:] = sorted(name for name in folders if name != ".git" and name not in links)
+        for name in sorted((*files, *links)):
+            count += 1
+            if count > _ENTRIES_MAX:
+                raise Stalled(
+                    f"{folder} holds more than {_ENTRIES_MAX} files", remedy="name a folder of environment files"
+                )
+            yield _entry(here / name, folder, contents)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _entry(path: Path, folder: Path, contents: dict[BlobId, bytes]) -> TreeEntry:
+    """As git would list it. What is not a plain file counts as a link: it is not read either."""
+    status = path.lstat()
+    relative = path.relative_to(folder).as_posix()
+    if not stat.S_ISREG(status.st_mode):
+        return TreeEntry(path=relative, blob=_UNREAD, mode="120000", size=0)
+    if path.parent != folder or status.st_size > SIZE_LIMIT_BYTES:
+        return TreeEntry(path=relative, blob=_UNREAD, mode="100644", size=status.st_size)
+    content = path.read_bytes()
+    blob = BlobId(hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest())
+    contents[blob] = content
+    return TreeEntry(path=relative, blob=blob, mode="100644", size=len(content))
+
+
+def _only(desired: Desired, path: Path) -> Desired:
+    """The part that is about one file: its environment, its findings, and those of its parent that freeze it."""
+    name = EnvironmentName(path.stem)
+    frozen = desired.frozen.get(name)
+    own = {finding for finding in desired.findings if finding.origin.file == str(path)}
+    blocking = set(frozen.findings) if frozen and not frozen.is_trace else set()
+    return Desired(
+        revision=desired.revision,
+        environments=MappingProxyType({name: desired.environments[name]} if name in desired.environments else {}),
+        frozen=MappingProxyType({name: frozen} if frozen else {}),
+        findings=tuple(sorted(own | blocking or _not_a_spec(path))),
+    )
+
+
+def _not_a_spec(path: Path) -> set[Finding]:
+    if path.suffix in (".yml", ".yaml"):
+        return set()
+    origin = Origin(file=str(path), line=1)
+    return {
+        Finding(origin=origin, message="this is not an environment file", remedy="name one that ends in .yml or .yaml")
+    }
