@@ -136,7 +136,8 @@ class Cloud(Protocol):
 
         Raises:
             Transient: the outcome is unknown.
-            Refused: EC2 will not do it (termination protection, permissions); none of them was terminated.
+            Refused: EC2 will not do it (permissions; termination protection: it spares the whole availability zone of
+                a protected instance, and terminates those of other zones all the same).
         """
 
     def set_tags(self, instance_ids: Collection[InstanceId], tags: Mapping[str, str]) -> None:

@@ -74,6 +74,7 @@ class FakeCloud:
     unknown_subnets: set[str] = field(default_factory=set)
     exhausted: set[tuple[str, str]] = field(default_factory=set)  # (instance type, subnet)
     calls: Counter[str] = field(default_factory=Counter)
+    _is_known: bool = False
     _machines: dict[InstanceId, _Machine] = field(default_factory=dict)
     _by_environment: dict[str, dict[InstanceId, _Machine]] = field(default_factory=dict)
     _launches: dict[IntentToken, tuple[LaunchParameters, tuple[InstanceId, ...]]] = field(default_factory=dict)
@@ -85,7 +86,10 @@ class FakeCloud:
 
     def account(self) -> str:
         with self._lock:
-            return self._call("GetCallerIdentity", lambda: self.account_id)
+            if not self._is_known:
+                self._call("GetCallerIdentity", lambda: self.account_id)
+                self._is_known = True  # asked once and kept, as the port says
+            return self.account_id
 
     def list_instances(self, environments: Collection[EnvironmentName] | None = None) -> Sequence[Instance]:
         if environments is not None and not environments:
