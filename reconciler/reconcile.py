@@ -298,11 +298,12 @@ class Reconciler:
             refresh=self._refresh,
             at=look.at,
         )
+        if self._blind_since is not None and look.at - self._blind_since >= BLIND_LEAST:
+            look.facts.append(SightedAgain())
+            reading = replace(reading, memory=replace(reading.memory, sighted_again_at=look.at))
         joined = join(reading, look.desired, self._rules)
         look.observed, look.memory = joined.observed, joined.memory
         look.facts.extend(joined.facts)
-        if self._blind_since is not None and look.at - self._blind_since >= BLIND_LEAST:
-            look.facts.append(SightedAgain())
 
     def _judge_claim(self, look: Look) -> None:
         """The claim is ours, or free and there is no fleet yet; otherwise nothing is written."""
@@ -342,7 +343,7 @@ class Reconciler:
         may_write = self._may_not_write is None
         is_new = may_write and look.desired.revision != look.memory.applied
         if is_new:
-            facts.insert(0, RevisionApplied(revision=look.desired.revision, declared=look.desired.names))
+            facts.insert(0, RevisionApplied(revision=look.desired.revision, declared=look.desired.declared))
         if facts:
             self._ports.journal.record(look.at, *facts)
         look.facts = facts

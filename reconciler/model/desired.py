@@ -116,6 +116,12 @@ class Desired:
     findings: tuple[Finding, ...]  # all of them, sorted, with those of templates; a trace alone (README.md) is no fault
 
     @property
+    def declared(self) -> frozenset[EnvironmentName]:
+        """Every name that has a file of its own, readable or not."""
+        traces = {name for name, frozen in self.frozen.items() if frozen.is_trace}
+        return frozenset(self.environments) | (frozenset(self.frozen) - traces)
+
+    @property
     def names(self) -> frozenset[EnvironmentName]:
         """Every name that must not be torn down: declared or frozen."""
         return frozenset(self.environments) | frozenset(self.frozen)

@@ -63,7 +63,9 @@ def read(
     Raises:
         Transient, Denied: some part could not be read, so nothing was.
     """
-    listed = {instance.instance_id: instance for instance in cloud.list_instances(names)}
+    # A commit that changes no environment makes an empty scope: nothing is asked.
+    instances = cloud.list_instances(names) if names is None or names else ()
+    listed = {instance.instance_id: instance for instance in instances}
     memory = journal.recall(at)
     missing = frozenset(
         record.instance_id

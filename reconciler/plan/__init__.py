@@ -31,7 +31,10 @@ def plan_environment(name: EnvironmentName, context: Context) -> EnvironmentPlan
     """One environment's plan; None where this observation may not decide about it."""
     desired, here = context.desired, context.environment(name)
     if name in desired.frozen:
-        return plan_frozen(desired.frozen[name])
+        frozen = desired.frozen[name]
+        if frozen.is_trace and here.is_empty and name not in context.memory.environments:
+            return None  # README.md stands against nothing
+        return plan_frozen(frozen)
     if name in desired.environments:
         return plan_declared(desired.environments[name], here, context)
     known = context.memory.environments.get(name)

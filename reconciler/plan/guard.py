@@ -239,10 +239,10 @@ def _prune_environments(plan: Plan, context: Context) -> Mapping[EnvironmentName
     }
     if not beginning:
         return {}
-    fleet = set(context.memory.environments) | context.desired.names | set(beginning)
+    fleet = set(context.memory.environments) | context.desired.declared | set(beginning)
     lately = {name for name, at in context.memory.teardowns.items() if context.now - at < PRUNE_WINDOW}
     limit = max(context.rules.environments_least, int(context.rules.environments_share * len(fleet)))
-    if not context.desired.names and len(fleet) > 1:
+    if not context.desired.declared and len(fleet) > 1:
         rule, message = Guard.EMPTY_REVISION, f"the revision declares no environment, and the fleet has {len(fleet)}"
     elif len(lately | set(beginning)) > limit:
         rule = Guard.PRUNE_ENVIRONMENTS
