@@ -86,7 +86,7 @@ class GitRepository:
                 self._is_prepared = True
             mends = self._is_suspect and self._mended_for != tip
             if tip is None or mends or self._source_tip() != tip:
-                tip = self._fetch(everything=tip is None or mends)
+                tip = self._fetch(is_first=tip is None, mends=mends)
             self._verify(tip)
             return tip
 
@@ -114,7 +114,7 @@ class GitRepository:
             for blob in wanted:
                 content = blob_content(answers, blob, limit_bytes)
                 if content is None:
-                    raise self._unreadable(f"blob {blob[:8]} is missing or unreadable")
+                    raise self._unreadable(f"blob {blob} is missing or unreadable")
                 contents[blob] = content
         return MappingProxyType(contents)
 
@@ -164,17 +164,16 @@ class GitRepository:
                 return Path(os.fsdecode(found.stdout.removesuffix(b"\n")))
         return None
 
-    def _fetch(self, *, everything: bool) -> RevisionId:
+    def _fetch(self, *, is_first: bool, mends: bool) -> RevisionId:
         self._mirror.remove_old_locks()
-        # Broken loose objects are not written again: only a pack can stand in for them.
-        whole = ("-c", "fetch.unpackLimit=1"), ("--refetch",)
-        before, options = whole if everything else ((), ())
+        if mends:
+            self._is_suspect, self._mended_for = False, read_ref(self._mirror.directory, TIP)
         try:
             answer = self._git.run(
-                *(*before, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"),
-                *("--no-auto-maintenance", "--no-show-forced-updates", *options, "--", git_config.REMOTE),
+                *("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"),
+                *("--no-auto-maintenance", *(("--refetch",) if mends else ()), "--", git_config.REMOTE),
                 f"+refs/heads/{self._settings.branch}:{TIP}",
-                timeout_s=WHOLE_FETCH_TIMEOUT_S if everything else FETCH_TIMEOUT_S,
+                timeout_s=WHOLE_FETCH_TIMEOUT_S if is_first or mends else FETCH_TIMEOUT_S,
             )
         except Transient:
             self._count_request("git", "fetch", "unreachable")
@@ -186,8 +185,6 @@ class GitRepository:
             self._count_request("git", "fetch", "unreachable" if isinstance(trouble, Transient) else "refused")
             raise trouble
         self._count_request("git", "fetch", "ok")
-        if everything:
-            self._is_suspect, self._mended_for = False, tip
         self._fetches += 1
         if self._fetches % TIDY_EVERY_FETCHES == 0:  # each leaves loose objects, and many of them slow down every read
             self._git.run("-c", "gc.auto=1000", "gc", "--auto", "--quiet", timeout_s=FETCH_TIMEOUT_S)
@@ -242,10 +239,11 @@ class GitRepository:
     def _failed(self, stderr: str, revision: RevisionId) -> SourceRejected:
         if self._lacks(revision):
             return SourceRejected(f"revision {revision[:8]} is not in the repository")
-        return self._unreadable(git_errors.reason(stderr))
+        return self._unreadable(git_errors.reason(stderr), named=stderr)
 
-    def _unreadable(self, message: str) -> SourceRejected:
+    def _unreadable(self, message: str, *, named: str = "") -> SourceRejected:
         self._is_suspect = True
+        self._mirror.discard_broken_objects(named or message)
         return SourceRejected(
             f"the mirror {self._mirror.directory} cannot be read: {message}",
             remedy="it is fetched anew by itself once; if that does not help, run git fsck in the repository",

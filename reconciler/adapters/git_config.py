@@ -42,7 +42,8 @@ def require_usable(settings: RepositorySettings) -> None:
     Raises:
         Stalled: it names the setting.
     """
-    if settings.local_path is None and not any(kind.fullmatch(settings.url) for kind in _REMOTE_URLS):
+    is_local = settings.url != "" and settings.local_path is not None
+    if not is_local and not any(kind.fullmatch(settings.url) for kind in _REMOTE_URLS):
         raise Stalled(f'repository.url: "{masked(settings.url)}" is not a supported address', remedy=_URL_REMEDY)
     folder = PurePosixPath(settings.path)
     if folder.is_absolute() or ".." in folder.parts:
@@ -71,6 +72,7 @@ def _lines(settings: RepositorySettings) -> Iterator[str]:
     yield "[core]\n\thooksPath = /dev/null\n"
     yield "[transfer]\n\tfsckObjects = true\n"
     yield "[gc]\n\tauto = 0\n\tautoDetach = false\n[maintenance]\n\tauto = false\n"  # not within a fetch: see git.py
+    yield "[fetch]\n\tshowForcedUpdates = false\n[advice]\n\tfetchShowForcedUpdates = false\n"  # judged elsewhere
     yield "[http]\n\tlowSpeedLimit = 1\n\tlowSpeedTime = 30\n"
     # A signature of another kind than SSH is not one of `verify_keys`.
     yield "[gpg]\n\tformat = ssh\n\tminTrustLevel = fully\n\tprogram = /bin/false\n"

@@ -7,10 +7,11 @@ from reconciler.adapters.git_config import masked
 from reconciler.errors import HivequeenError, SourceRejected, Stalled, Transient
 from reconciler.settings import RepositorySettings
 
-# Lines that git adds after the one that says what is the matter.
-_NOISE: Final = re.compile(
-    r"^(?:hint:.*|fatal: Could not read from remote repository\.|Please make sure you have the correct access rights"
-    r"|and the repository exists\.|To add an exception.*|\s*git config --global.*|fatal: the remote end hung up.*)$"
+# Git says what is the matter in one line that begins so, and then adds others that only repeat that it failed.
+_TELLING: Final = re.compile(r"^(?:fatal|error|ssh|remote|ERROR|warning|kex_exchange_identification|Host key)\b.*")
+_REPEATING: Final = re.compile(
+    r"^fatal: (?:Could not read from remote repository|the remote end hung up|index-pack failed|unpack-objects failed"
+    r"|fetch-pack: invalid index-pack output|fsck error in packed object|early EOF)"
 )
 _UNTRUSTED: Final = re.compile(
     r"fsck error|did not send all necessary objects|repository corruption on the remote side|is corrupt|bad object"
@@ -23,6 +24,7 @@ _NEEDS_PERSON: Final = (
         "run git fetch --unshallow in the repository, or set repository.url to the full one",
     ),
     (r"Host key verification failed", "add the host's key to the file that repository.known_hosts names"),
+    (r"certificate verification failed|SSL certificate problem", "let this machine trust the server's certificate"),
     (r"dubious ownership", "set repository.url to the full path of the repository, with its .git"),
     (
         (
@@ -43,9 +45,10 @@ _NEEDS_PERSON: Final = (
 
 def reason(stderr: str) -> str:
     """The last line that says what is the matter, without credentials."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    telling = [line for line in lines if not _NOISE.match(line)]
-    return masked((telling or lines or ["git said nothing"])[-1])
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()] or ["git said nothing"]
+    telling = [line for line in lines if _TELLING.match(line)]
+    first_hand = [line for line in telling if not _REPEATING.match(line)]
+    return masked((first_hand or telling or lines)[-1])
 
 
 def fetch_failed(stderr: str, settings: RepositorySettings) -> HivequeenError:

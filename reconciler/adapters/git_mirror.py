@@ -1,8 +1,11 @@
 """The bare mirror as files: making it, reading refs without a process, and what of a listing's text means what."""
 
+import hashlib
 import os
 import re
 import time
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -67,11 +70,27 @@ class Mirror:
             if time.time() - lock.stat().st_mtime > LOCK_AGE_S:
                 lock.unlink(missing_ok=True)
 
+    def discard_broken_objects(self, complaint: str) -> None:
+        """Of the objects that git complains of, delete those that prove broken: a fetch does not replace what is there."""
+        for name in set(_OBJECT_ID.findall(complaint)):
+            file = self.directory / "objects" / name[:2] / name[2:]
+            with suppress(OSError):
+                compressed = file.read_bytes()
+                if not _is_whole(name, compressed):
+                    file.unlink()
+
     def _write(self, configuration: str) -> None:
         unfinished = self.configuration_file.with_suffix(".new")
         unfinished.touch(mode=0o600)  # the URL may hold a password
         unfinished.write_text(configuration)
         unfinished.replace(self.configuration_file)
+
+
+def _is_whole(name: str, compressed: bytes) -> bool:
+    try:
+        return hashlib.sha1(zlib.decompress(compressed), usedforsecurity=False).hexdigest() == name
+    except zlib.error:
+        return False
 
 
 def is_object_id(text: str) -> bool:
