@@ -23,12 +23,13 @@ from reconciler.model.memory import EnvironmentRecovered, Fact, Memory, Revision
 from reconciler.model.names import BlobId, ChefName, EnvironmentName, IntentToken, RevisionId
 from reconciler.model.observed import Observed
 from reconciler.model.passes import Failure, Outcome, Pass, Result, Scope
-from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan
+from reconciler.model.plan import Blocked, EnvironmentPlan, Plan
 from reconciler.model.rules import Rules
 from reconciler.observe import join, read
 from reconciler.plan import Context, guard, plan
 from reconciler.ports import ChefServer, Claim, Clock, Cloud, Journal, Repository
 from reconciler.settings import Mode, Settings
+from reconciler.source.claim import judge, own_claim
 from reconciler.source.follow import Followed, choose
 from reconciler.spec import SpecReader
 
@@ -207,16 +208,7 @@ class Reconciler:
                 remedy="use credentials of that account, or correct aws.account_id",
             )
         look.standing = self._ports.chef.claim()
-        look.own = Claim(
-            fleet=settings.fleet,
-            installation=look.memory.installation,
-            account=account,
-            region=settings.aws.region,
-            repository=settings.repository.url,
-            branch=settings.repository.branch,
-            path=settings.repository.path,
-            applied=look.memory.applied,
-        )
+        look.own = own_claim(settings, look.memory, account)
         if look.standing is None:  # whether there is a fleet already shows only when all of it is read
             look.scope = look.scope.merge(Scope(environments=None, because="unclaimed"))
 
@@ -310,18 +302,8 @@ class Reconciler:
         assert look.own is not None and look.observed is not None  # noqa: S101, PT018  the stages before made them
         if self._rules.is_observing:
             return
-        if look.standing is not None:
-            differences = look.standing.differences(look.own)
-        elif any(not there.is_empty for there in look.observed.environments.values()):
-            differences = ("nobody has claimed it, but it exists",)
-        else:
-            differences = ()
-        if differences:
-            look.not_owner = Blocked(
-                guard=Guard.NOT_OWNER,
-                message=f"fleet {look.own.fleet} is not this installation's: {'; '.join(differences)}",
-                remedy="make sure that no other daemon runs for it, then: hivequeen claim --take-over",
-            )
+        has_fleet = any(not there.is_empty for there in look.observed.environments.values())
+        look.not_owner = judge(standing=look.standing, own=look.own, has_fleet=has_fleet)
 
     def _plan(self, look: Look) -> None:
         assert look.desired is not None and look.observed is not None  # noqa: S101, PT018  as above

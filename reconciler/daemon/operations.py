@@ -13,8 +13,9 @@ from reconciler.model.memory import Approval, Approved, Fact, Removal, Resumed, 
 from reconciler.model.names import EnvironmentName, is_environment_name
 from reconciler.model.plan import Blocked, Guard, Plan
 from reconciler.model.rules import APPROVAL_LIFETIME
-from reconciler.ports import ChefServer, Claim, Clock, Journal
+from reconciler.ports import ChefServer, Clock, Journal
 from reconciler.settings import Mode, Settings
+from reconciler.source.claim import own_claim
 
 DIGEST_LENGTH_LEAST: Final = 6  # of a digest that was shortened on the command line
 REASON_LENGTH_MAX: Final = 500
@@ -143,17 +144,8 @@ class Operations:
         now = self._clock.now()
         memory = self._journal.recall(now)
         standing = self._chef.claim()
-        own = Claim(
-            fleet=self._settings.fleet,
-            installation=memory.installation,
-            account=self._account(),
-            region=self._settings.aws.region,
-            repository=self._settings.repository.url,
-            branch=self._settings.repository.branch,
-            path=self._settings.repository.path,
-            applied=memory.applied,
-        )
-        differences = _differences(standing, own) if standing else ("nobody has claimed it",)
+        own = own_claim(self._settings, memory, self._account())
+        differences = standing.differences(own) if standing else ("nobody has claimed it",)
         if not differences:
             return Done(message=f"fleet {own.fleet} is this installation's", wakes=frozenset())
         if not take_over:
@@ -209,15 +201,6 @@ def _chosen(target: str, current: Collection[Hold]) -> Hold:
     )
     ambiguity = "more than one hold begins with" if meant else "nothing is held under"
     raise Stalled(f"{ambiguity} {target}", remedy=f"held now: {listed}")
-
-
-def _differences(standing: Claim, own: Claim) -> tuple[str, ...]:
-    fields = ("installation", "account", "region", "repository", "branch", "path")
-    return tuple(
-        f"{name} {getattr(standing, name)} is not {getattr(own, name)}"
-        for name in fields
-        if getattr(standing, name) != getattr(own, name)
-    )
 
 
 def _event(at: datetime, kind: str, message: str, actor: str, environment: EnvironmentName | None) -> Event:

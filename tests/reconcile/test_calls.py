@@ -1,5 +1,6 @@
 """What a pass costs, in calls: the figures of DESIGN §3, exactly."""
 
+from reconciler.model.names import EnvironmentName
 from tests.reconcile.world import CHECKOUT, PRODUCTION, World
 
 
@@ -35,7 +36,7 @@ def test_a_new_environment_costs_two_launches_and_its_chef_objects_and_is_read_a
     world.commit(checkout=CHECKOUT)
     done = world.notice_commit()
     assert done is not None
-    assert done.scope.environments == {"checkout"}
+    assert done.scope.environments == frozenset({EnvironmentName("checkout")})
     assert world.cloud.calls["DescribeInstances"] == 1
     assert world.cloud.calls["RunInstances"] == 2
     assert {call: count for call, count in world.chef.calls.items() if call.startswith("search")} == {}

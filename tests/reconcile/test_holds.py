@@ -281,4 +281,3 @@ def test_a_preview_writes_nothing_anywhere(world: World) -> None:
     assert (world.cloud.writes, world.chef.writes) == (0, 0)
     assert world.journal.recall(world.clock.now()) == before
     assert RevisionId(done.plan.revision) == world.repository.tip
-

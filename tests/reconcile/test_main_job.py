@@ -1,7 +1,7 @@
 """Commit a file and its environment comes up; delete it and it is gone, and nothing of anyone else's."""
 
 from reconciler.model import tags
-from reconciler.model.names import node_name
+from reconciler.model.names import EnvironmentName, ImageId
 from tests.reconcile.world import CHECKOUT, PRODUCTION, World
 
 
@@ -52,18 +52,15 @@ def test_deleting_the_file_removes_everything_of_it_and_nothing_else(world: Worl
     world.commit(production=PRODUCTION, checkout=CHECKOUT)
     world.settle()
     production = {one.instance_id for one in world.alive("production")}
-    gone = [
-        node_name("checkout", one.role, one.instance_id)  # type: ignore[arg-type]  tags are plain text
-        for one in world.alive("checkout")
-    ]
+    gone = {one.instance_id.removeprefix("i-") for one in world.alive("checkout")}
     world.commit(checkout=None)
     world.settle()
     assert world.counts() == {"production/web": 4, "production/worker": 2}
     assert {one.instance_id for one in world.cloud.alive()} == production
     assert set(world.chef.stored_roles) == {"production-web", "production-worker"}
     assert set(world.chef.stored_environments) == {"_default", "production"}
-    assert not set(gone) & set(world.chef.stored_nodes)
-    assert not set(gone) & set(world.chef.stored_clients)
+    assert not gone & {name.rpartition("-")[2] for name in world.chef.stored_nodes}
+    assert not gone & {name.rpartition("-")[2] for name in world.chef.stored_clients}
     assert len(world.chef.stored_nodes) == 6
 
 
@@ -160,7 +157,7 @@ def test_a_broken_file_freezes_its_environment_and_those_that_extend_it_only(wor
         "staging/worker": 2,
     }
     assert done.plan is not None
-    stalled = {one.name: one.stalls[0].message for one in done.plan.environments if one.stalls}
+    stalled = {str(one.name): one.stalls[0].message for one in done.plan.environments if one.stalls}
     assert set(stalled) == {"production", "checkout"}
     assert "environments.d/production.yml:" in stalled["production"]
 
@@ -188,14 +185,16 @@ def test_a_node_that_somebody_moved_in_chef_is_moved_back(world: World) -> None:
 
 
 def test_an_image_that_moves_is_pinned_until_a_commit_or_a_refresh_asks_for_it_again(world: World) -> None:
-    world.cloud.moving_images["ssm:/app/image"] = "ami-1"  # type: ignore[assignment]  any text will do
+    world.cloud.moving_images["ssm:/app/image"] = ImageId("ami-1")
     world.commit(production=PRODUCTION.replace("ami-0123456789abcdef0", "ssm:/app/image"))
     world.settle()
-    world.cloud.moving_images["ssm:/app/image"] = "ami-2"  # type: ignore[assignment]  as above
-    world.commit(production=PRODUCTION.replace("ami-0123456789abcdef0", "ssm:/app/image").replace("count: 4", "count: 5"))
+    world.cloud.moving_images["ssm:/app/image"] = ImageId("ami-2")
+    world.commit(
+        production=PRODUCTION.replace("ami-0123456789abcdef0", "ssm:/app/image").replace("count: 4", "count: 5")
+    )
     world.settle()
     assert {one.image for one in world.cloud.alive()} == {"ami-1"}
-    world.reconciler.refresh_images("production")  # type: ignore[arg-type]  a name
+    world.reconciler.refresh_images(EnvironmentName("production"))
     world.reconcile()
     for _ in range(40):
         world.clock.advance(10)

@@ -4,7 +4,7 @@ import pytest
 
 from reconciler.errors import Denied, Refused, Transient
 from reconciler.model.memory import Resumed
-from reconciler.model.names import EnvironmentName
+from reconciler.model.names import EnvironmentName, ImageId
 from reconciler.model.observed import InstanceState
 from tests.reconcile.world import CHECKOUT, PRODUCTION, World
 
@@ -90,14 +90,14 @@ def test_wrong_credentials_are_said_and_recovered_from(world: World) -> None:
 
 def test_one_environments_refusal_delays_nobody_else(world: World) -> None:
     world.commit(bad=PRODUCTION.replace("ami-0123456789abcdef0", "ami-0bad0bad0bad0bad0"), good=PRODUCTION)
-    world.cloud.unknown_images.add("ami-0bad0bad0bad0bad0")  # type: ignore[arg-type]  as above
+    world.cloud.unknown_images.add(ImageId("ami-0bad0bad0bad0bad0"))
     world.reconcile()
     assert world.counts() == {"good/web": 4, "good/worker": 2}
 
 
 def test_a_role_whose_launches_are_refused_halts_after_three_and_a_commit_starts_it_again(world: World) -> None:
     bad = "ami-0bad0bad0bad0bad0"
-    world.cloud.unknown_images.add(bad)  # type: ignore[arg-type]  any text will do
+    world.cloud.unknown_images.add(ImageId(bad))
     world.commit(production=PRODUCTION.replace("ami-0123456789abcdef0", bad))
     for _ in range(12):
         done = world.reconcile()

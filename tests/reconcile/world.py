@@ -108,7 +108,7 @@ class World:
         )
 
     def change_settings(self, **changes: object) -> None:
-        self.settings = replace(self.settings, **changes)  # type: ignore[arg-type]  tests name fields of Settings
+        self.settings = replace(self.settings, **changes)  # type: ignore[arg-type]  # tests name fields of Settings
         self.restart()
 
     def lose_journal(self) -> None:
@@ -203,7 +203,7 @@ class World:
         """Somebody else holds the claim now."""
         standing = self.chef.claim()
         assert standing is not None
-        self.chef.update_claim(replace(standing, **changes))  # type: ignore[arg-type]  tests name fields of Claim
+        self.chef.update_claim(replace(standing, **changes))  # type: ignore[arg-type]  # tests name fields of Claim
 
     @staticmethod
     def describe(done: Pass) -> str:
