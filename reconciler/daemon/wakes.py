@@ -20,7 +20,7 @@ class Errand:
     scope: Scope
     is_preview: bool = False  # plan only, write nothing
     refresh_images: frozenset[EnvironmentName] = frozenset()
-    reply: "Future[Pass]" = field(default_factory=Future)
+    reply: Future[Pass] = field(default_factory=Future)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Wakes:
             self._is_git_changed = True
             self._filled.notify_all()
 
-    def ask(self, errand: Errand) -> "Future[Pass]":
+    def ask(self, errand: Errand) -> Future[Pass]:
         """Like `wake`, for somebody who wants to see the pass."""
         with self._filled:
             if self._is_stopping:

@@ -1,0 +1,52 @@
+"""Tells what a pass came to: conditions and events into the journal, figures into the metrics."""
+
+from collections.abc import Iterable
+
+from reconciler.model.actions import LaunchNodes, ReplaceNode
+from reconciler.model.conditions import Condition
+from reconciler.model.memory import NodeReady
+from reconciler.model.passes import Pass, Result
+from reconciler.ports import Journal
+from reconciler.report import conditions, events
+from reconciler.report.metrics import Metrics
+
+
+class Teller:
+    def __init__(self, *, journal: Journal, metrics: Metrics) -> None:
+        self._journal = journal
+        self._metrics = metrics
+
+    def tell(self, made: Pass) -> None:
+        """
+        Raises:
+            HivequeenError: the journal cannot be written.
+        """
+        before = self._journal.conditions()
+        said = conditions.of_pass(made, before)
+        after = tuple(condition for group in said.values() for condition in group)
+        # The metrics first: they must show a journal that cannot be written.
+        self._metrics.observe(made, after)
+        self._measure(made)
+        for environment, group in said.items():
+            # Nothing new is no write: a fleet at rest costs no transaction.
+            if _content(group) != _content(one for one in before if one.environment == environment):
+                self._journal.set_conditions(environment, group, made.ended_at)
+        self._journal.append(*events.of_pass(made, before, after))
+
+    def _measure(self, made: Pass) -> None:
+        known = made.memory.nodes if made.memory is not None else {}
+        for fact in made.facts:
+            if isinstance(fact, NodeReady) and fact.instance_id in known:
+                launched_at = known[fact.instance_id].launched_at
+                self._metrics.node_ready(max(0.0, (made.ended_at - launched_at).total_seconds()))
+        has_launched = any(
+            isinstance(outcome.action, LaunchNodes | ReplaceNode) and outcome.result is Result.DONE
+            for outcome in made.outcomes
+        )
+        if has_launched and made.committed_at is not None:
+            self._metrics.commit_to_launch(max(0.0, (made.ended_at - made.committed_at).total_seconds()))
+
+
+def _content(group: Iterable[Condition]) -> frozenset[tuple[object, ...]]:
+    """All but `since`, which the journal keeps itself."""
+    return frozenset((one.type, one.is_true, one.reason, one.message, one.remedy, one.revision) for one in group)

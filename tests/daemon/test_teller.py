@@ -1,0 +1,155 @@
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.adapters.journal import SqliteJournal
+from reconciler.daemon.teller import Teller
+from reconciler.model.actions import Batch, LaunchNodes, Reason
+from reconciler.model.conditions import Condition, ConditionType
+from reconciler.model.desired import ImageById, Role
+from reconciler.model.memory import Memory, NodeReady, NodeRecord
+from reconciler.model.names import (
+    EnvironmentName,
+    ImageId,
+    InstallationId,
+    InstanceId,
+    NodeName,
+    RoleName,
+)
+from reconciler.model.passes import Outcome, Pass, Result
+from reconciler.model.plan import EnvironmentPlan, Waiting
+from reconciler.report.metrics import Metrics
+from tests.daemon.test_latest import CHECKOUT, FAILURE, NOW, made
+
+INSTANCE = InstanceId("i-00000001")
+
+
+class CountingJournal(SqliteJournal):
+    """Keeps how often conditions were written."""
+
+    writes = 0
+
+    def set_conditions(
+        self, environment: EnvironmentName | None, conditions: Sequence[Condition], at: datetime
+    ) -> Sequence[Condition]:
+        self.writes += 1
+        return super().set_conditions(environment, conditions, at)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[CountingJournal]:
+    with CountingJournal(f"sqlite:///{tmp_path}/state.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def teller(journal: CountingJournal, metrics: Metrics) -> Teller:
+    return Teller(journal=journal, metrics=metrics)
+
+
+WAITING = made(EnvironmentPlan(name=CHECKOUT, waiting=(Waiting(message="web: 2 nodes booting"),)))
+
+
+def truth(journal: SqliteJournal, kind: ConditionType) -> dict[EnvironmentName | None, bool]:
+    return {one.environment: one.is_true for one in journal.conditions() if one.type is kind}
+
+
+def test_a_pass_becomes_conditions_of_each_environment_and_of_the_installation(
+    teller: Teller, journal: CountingJournal
+) -> None:
+    teller.tell(WAITING)
+    assert truth(journal, ConditionType.RECONCILING) == {CHECKOUT: True}
+    assert truth(journal, ConditionType.DEGRADED) == {None: False, CHECKOUT: False}
+
+
+def test_a_pass_that_says_nothing_new_writes_nothing(teller: Teller, journal: CountingJournal) -> None:
+    teller.tell(WAITING)
+    before, told = journal.writes, len(journal.events())
+    teller.tell(WAITING)
+    assert (journal.writes, len(journal.events())) == (before, told)
+
+
+def test_only_what_changed_is_written(teller: Teller, journal: CountingJournal) -> None:
+    teller.tell(WAITING)
+    before = journal.writes
+    teller.tell(made(EnvironmentPlan(name=CHECKOUT)))
+    assert journal.writes == before + 1
+    assert truth(journal, ConditionType.RECONCILING) == {CHECKOUT: False}
+
+
+def test_an_environment_that_is_gone_leaves_no_condition(teller: Teller, journal: CountingJournal) -> None:
+    teller.tell(WAITING)
+    teller.tell(made())
+    assert {one.environment for one in journal.conditions()} == {None}
+
+
+def test_a_failure_is_a_condition_and_an_event_once(teller: Teller, journal: CountingJournal) -> None:
+    teller.tell(made())
+    failed = replace(made(failures=(FAILURE,)), plan=None)
+    teller.tell(failed)
+    teller.tell(failed)
+    assert truth(journal, ConditionType.DEGRADED)[None]
+    assert len([event for event in journal.events() if "throttled" in event.message]) == 1
+
+
+def test_how_long_nodes_took_is_measured_from_their_launch(teller: Teller, metrics: Metrics) -> None:
+    record = NodeRecord(
+        instance_id=INSTANCE,
+        environment=CHECKOUT,
+        role=RoleName("web"),
+        name=NodeName("checkout-web-00000001"),
+        intent=None,
+        launched_at=NOW - timedelta(seconds=90),
+        seen_at=NOW,
+    )
+    memory = Memory(installation=InstallationId("x"), nodes={INSTANCE: record})
+    teller.tell(replace(WAITING, memory=memory, facts=(NodeReady(instance_id=INSTANCE),)))
+    assert b"hivequeen_node_ready_duration_seconds_sum 90.0" in metrics.render()
+
+
+def launch(result: Result) -> Outcome:
+    role = Role(
+        name=RoleName("web"),
+        count=1,
+        run_list=(),
+        attributes={},
+        image=ImageById(image_id=ImageId("ami-1")),
+        instance_types=("m7i.large",),
+        subnets=("subnet-a",),
+        security_groups=frozenset(),
+    )
+    return Outcome(
+        action=LaunchNodes(
+            environment=CHECKOUT,
+            role=role.name,
+            declared=role,
+            image=ImageId("ami-1"),
+            tags={},
+            batches=(Batch(subnet="subnet-a", instance_type="m7i.large", count=1),),
+            reason=Reason(rule="count", detail="web.count 0 → 1"),
+        ),
+        result=result,
+    )
+
+
+@pytest.mark.parametrize(
+    ("done", "count"),
+    [
+        (replace(WAITING, committed_at=NOW - timedelta(seconds=2), outcomes=(launch(Result.DONE),)), b"1.0"),
+        (replace(WAITING, committed_at=NOW - timedelta(seconds=2), outcomes=(launch(Result.REFUSED),)), b"0.0"),
+        (replace(WAITING, committed_at=None, outcomes=(launch(Result.DONE),)), b"0.0"),
+    ],
+)
+def test_only_a_launch_that_a_commit_caused_counts_from_the_commit(
+    teller: Teller, metrics: Metrics, done: Pass, count: bytes
+) -> None:
+    teller.tell(done)
+    assert b"hivequeen_commit_to_launch_seconds_count " + count in metrics.render()
