@@ -102,7 +102,7 @@ def run(directory: Path, environments: int, commits: int) -> None:
     settle(reconciler, cloud, chef, journal)
     print(f"{environments} environments, {len(cloud.alive())} nodes brought up in {time.perf_counter() - began:.2f} s")
     time_idle_passes(reconciler)
-    time_commits(source, files, reconciler, repository, cloud, commits)
+    time_commits(source=source, files=files, reconciler=reconciler, repository=repository, cloud=cloud, commits=commits)
     reconciler.close()
     journal.close()
 
@@ -121,6 +121,7 @@ def time_idle_passes(reconciler: Reconciler) -> None:
 
 
 def time_commits(
+    *,
     source: GitSource,
     files: dict[str, str],
     reconciler: Reconciler,
