@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -105,7 +106,6 @@ class Account:
         self.region = region
         self._timing = timing
         self._now = now
-        self._apps = {service: create_backend_app(service) for service in SERVICES}
         self._ec2: Any = ec2_backends[account_id][region]
         self._ec2.reset()
         ssm_backends[account_id][region].reset()
@@ -178,7 +178,7 @@ class Account:
             started.append((int(status.split(maxsplit=1)[0]), headers))
             return lambda _data: None
 
-        body = b"".join(self._apps[request.service](environ, start))
+        body = b"".join(_app(request.service)(environ, start))
         status, headers = started[-1]
         kept = tuple((name, value) for name, value in headers if name.lower() not in ("content-length", "connection"))
         return Reply(status, body, kept)
@@ -308,6 +308,12 @@ class Account:
             }
             for instance_id, life in self._lives.items()
         ]
+
+
+@cache
+def _app(service: str) -> Any:
+    """moto's WSGI application of one service; it holds no state of its own."""
+    return create_backend_app(service)  # type: ignore[arg-type] # a Literal of all services
 
 
 def read_form(body: bytes) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -24,6 +25,11 @@ SUBNETS = ("subnet-0a1b2c3d4e5f60001", "subnet-0a1b2c3d4e5f60002")
 TIMING = Timing(pending_s=10, visibility_lag_s=2, shutting_down_s=20)
 
 
+@cache  # botocore reads its model of EC2 once per session, in 0.2 s
+def session(region: str = "us-east-1") -> boto3.Session:
+    return boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name=region)
+
+
 @dataclass
 class Sandbox:
     clock: FakeClock = field(default_factory=FakeClock)
@@ -37,9 +43,8 @@ class Sandbox:
         )
 
     def ec2(self, region: str = "us-east-1") -> "EC2Client":
-        session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name=region)
         once = Config(retries={"mode": "standard", "total_max_attempts": 1})
-        return session.client("ec2", endpoint_url=self.url, config=once)
+        return session(region).client("ec2", endpoint_url=self.url, config=once)
 
     def launch(self, ec2: "EC2Client", **changes: Any) -> list[str]:
         wanted: dict[str, Any] = {
@@ -209,20 +214,18 @@ def test_a_reply_hangs_after_the_launch_until_it_is_released_and_others_are_serv
 
 
 def test_the_other_services_fail_in_their_own_words(sandbox: Sandbox) -> None:
-    session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
     sandbox.endpoint.faults.add(Fault(effect=Effect.REFUSE, code="AccessDenied", status=403, times=2))
     with pytest.raises(ClientError, match=r"AccessDenied.*made to fail"):
-        session.client("sts", endpoint_url=sandbox.url).get_caller_identity()
+        session().client("sts", endpoint_url=sandbox.url).get_caller_identity()
     with pytest.raises(ClientError, match=r"AccessDenied.*made to fail"):
-        session.client("ssm", endpoint_url=sandbox.url).get_parameter(Name="/a")
+        session().client("ssm", endpoint_url=sandbox.url).get_parameter(Name="/a")
 
 
 def test_another_account_id_can_be_served() -> None:
     endpoint = Ec2Endpoint(account_id="999988887777")
-    session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
     with serve(endpoint) as url:
-        assert session.client("sts", endpoint_url=url).get_caller_identity()["Account"] == "999988887777"
-        assert session.client("ec2", endpoint_url=url).describe_subnets(SubnetIds=[SUBNETS[0]])["Subnets"]
+        assert session().client("sts", endpoint_url=url).get_caller_identity()["Account"] == "999988887777"
+        assert session().client("ec2", endpoint_url=url).describe_subnets(SubnetIds=[SUBNETS[0]])["Subnets"]
 
 
 # --- what is kept out ---
@@ -242,9 +245,8 @@ def test_motos_own_api_is_out_of_reach(sandbox: Sandbox, ec2: "EC2Client", path:
 
 
 def test_other_services_are_not_served(sandbox: Sandbox) -> None:
-    session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
     with pytest.raises(ClientError):
-        session.client("iam", endpoint_url=sandbox.url).list_users()
+        session().client("iam", endpoint_url=sandbox.url).list_users()
 
 
 # --- control over HTTP ---
