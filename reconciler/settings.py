@@ -1,9 +1,19 @@
 """`hivequeen.yml`, read once into one frozen object. Durations are seconds inside, `15s`, `5m`, `14d` in the file."""
 
+import ipaddress
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
+from reconciler.document import Document, KeyPath, Schema, read_document, show
+from reconciler.errors import SettingsError
+from reconciler.model.findings import Finding
 from reconciler.model.names import FleetId
 
 
@@ -119,3 +129,209 @@ class Settings:
     deadlines: Deadlines = field(default_factory=Deadlines)
     limits: Limits = field(default_factory=Limits)
     concurrency: int = 8  # environments converged at the same time
+
+
+# --- loading --------------------------------------------------------------------------------------------------------
+
+_Fault: TypeAlias = tuple[KeyPath, str, str]  # where, what, remedy
+
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_FILES: Final[tuple[tuple[str, str], ...]] = (
+    ("repository", "ssh_key"),
+    ("repository", "known_hosts"),
+    ("repository", "verify_keys"),
+    ("chef", "client_key"),
+    ("chef", "ca_certificate"),
+    ("bootstrap", "identity_certificates"),
+    ("bootstrap", "ca_certificate"),
+    ("tls", "certificate"),
+    ("tls", "key"),
+)
+_DURATIONS: Final = frozenset({"interval", "poll", "resync", "progress", "launch", "bootstrap", "orphan_age"})
+_REMOTE_URLS: Final = (
+    re.compile(r"https://[^\s/-]\S*"),
+    re.compile(r"ssh://(?:[\w.+-]+@)?[\w\[]\S*"),
+    re.compile(r"[\w.+][\w.+-]*@\w[\w.-]*:[^:\s]\S*"),  # git@host:path
+)
+_PORT_MAX: Final = 65535
+
+
+def load(path: Path, *, check_files: bool = True) -> Settings:
+    """Read and check the settings file. Relative paths in it count from its folder.
+
+    Args:
+        check_files: False leaves out whether the named key and certificate files exist.
+
+    Raises:
+        SettingsError: every problem of the file, one line each.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SettingsError((f"{path}: cannot be read: {error.strerror}",)) from error
+    document = read_document(content, file=str(path))
+    folder = path.absolute().parent
+    findings = set(document.findings)
+    if document.is_readable:
+        findings.update(Schema.named("settings.schema.json").check(document))
+        faults = (*_faults(document), *(_file_faults(document, folder) if check_files else ()))
+        findings.update(
+            Finding(origin=document.origin(where), message=message, remedy=remedy) for where, message, remedy in faults
+        )
+    if findings:
+        raise SettingsError(tuple(str(finding) for finding in sorted(findings)))
+    return _settings(document.tree, folder)
+
+
+def _faults(document: Document) -> Iterator[_Fault]:
+    """What the schema cannot say. Tolerates missing keys and wrong types, which the schema reports."""
+    yield from _repository_faults(document)
+    yield from _bootstrap_faults(document)
+    yield from _listen_faults(document)
+    deadlines = [_text(document, "deadlines", key) for key in ("launch", "bootstrap")]
+    launch_s, bootstrap_s = (_seconds(text) if re.fullmatch("[0-9]+[smhd]", text) else 0 for text in deadlines)
+    if launch_s > bootstrap_s > 0:
+        message = f"deadlines.launch is longer than deadlines.bootstrap: {deadlines[0]} and {deadlines[1]}"
+        yield ("deadlines", "launch"), message, "both count from the launch, so make bootstrap the longer one"
+
+
+def _repository_faults(document: Document) -> Iterator[_Fault]:
+    url = _text(document, "repository", "url")
+    if url and _local_path(url) is None and not any(kind.fullmatch(url) for kind in _REMOTE_URLS):
+        shown = show(re.sub(r"(?<=://)[^/@\s]+@", "***@", url))  # there may be a password in it
+        message = f"repository.url {shown} is not an address that is fetched from"
+        yield ("repository", "url"), message, "write https://…, ssh://…, git@host:path or a local path"
+
+
+def _bootstrap_faults(document: Document) -> Iterator[_Fault]:
+    where = ("bootstrap", "url")
+    url = urlsplit(_text(document, *where))
+    section = document.tree.get("bootstrap")
+    is_insecure = isinstance(section, dict) and section.get("insecure") is True
+    if url.scheme == "http" and not is_insecure and not _is_loopback(url.hostname or ""):
+        remedy = "use https, or set bootstrap.insecure: true where nobody can listen in"
+        yield where, f"bootstrap.url {show(url.geturl())} is plain HTTP on an address that is not loopback", remedy
+    if url.scheme == "https" and not document.tree.get("tls"):
+        yield where, "tls is missing, but bootstrap.url is https", "add tls: {certificate: …, key: …}"
+
+
+def _listen_faults(document: Document) -> Iterator[_Fault]:
+    defaults = ListenSettings()
+    addresses = {
+        "operators": _text(document, "listen", "operators") or defaults.operators,
+        "nodes": _text(document, "listen", "nodes") or defaults.nodes,
+    }
+    for key, address in addresses.items():
+        port = address.rpartition(":")[2]
+        if port.isdecimal() and int(port) > _PORT_MAX:
+            yield ("listen", key), f"listen.{key} {show(address)}: a port is at most {_PORT_MAX}", ""
+    if addresses["operators"] == addresses["nodes"] and not addresses["nodes"].endswith(":0"):
+        message = f"listen.operators and listen.nodes are both {addresses['nodes']}"
+        yield ("listen",), message, "nodes must not reach the operators' listener: use two ports"
+
+
+def _file_faults(document: Document, folder: Path) -> Iterator[_Fault]:
+    for section, key in _FILES:
+        written = _text(document, section, key)
+        trouble = _trouble(folder / written) if written else ""
+        if trouble:
+            yield (
+                (section, key),
+                f"{section}.{key}: {folder / written} {trouble}",
+                "correct the path, or put the file there",
+            )
+
+
+def _trouble(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a file"
+    return "" if os.access(path, os.R_OK) else "cannot be read by this user"
+
+
+def _settings(tree: Mapping[str, Any], folder: Path) -> Settings:
+    """From a tree without faults; what is left out keeps its default, which is said once, above."""
+    repository = _fields(tree, "repository", folder)
+    local = _local_path(repository["url"])
+    if local is not None:
+        repository["url"] = os.path.normpath(folder / local)
+    bootstrap = _fields(tree, "bootstrap", folder)
+    if "package" in bootstrap:
+        bootstrap["package"] = Package(**bootstrap["package"])
+    given: dict[str, Any] = {}
+    if tree.get("mode"):
+        given["mode"] = Mode(tree["mode"])
+    if tree.get("tls"):
+        given["tls"] = TlsSettings(**_fields(tree, "tls", folder))
+    if tree.get("control"):
+        given["control"] = Path(tree["control"])
+    if tree.get("concurrency"):
+        given["concurrency"] = int(tree["concurrency"])
+    if tree.get("state"):
+        given["state"] = f"sqlite:///{os.path.normpath(folder / tree['state'].removeprefix('sqlite:///'))}"
+    return Settings(
+        fleet=FleetId(tree["fleet"]),
+        repository=RepositorySettings(**repository),
+        aws=AwsSettings(**_fields(tree, "aws", folder)),
+        chef=ChefSettings(**_fields(tree, "chef", folder)),
+        bootstrap=BootstrapSettings(**bootstrap),
+        listen=ListenSettings(**_fields(tree, "listen", folder)),
+        intervals=Intervals(**_fields(tree, "intervals", folder)),
+        deadlines=Deadlines(**_fields(tree, "deadlines", folder)),
+        limits=Limits(**_limits(_fields(tree, "limits", folder))),
+        **given,
+    )
+
+
+def _fields(tree: Mapping[str, Any], section: str, folder: Path) -> dict[str, Any]:
+    """A section's values by the names of their fields, without those that are null."""
+    fields: dict[str, Any] = {}
+    for key, value in (tree.get(section) or {}).items():
+        if value is None:
+            continue
+        if (section, key) in _FILES:
+            fields[key] = folder / value
+        elif key in _DURATIONS:
+            fields[f"{key}_s"] = _seconds(value)
+        else:
+            fields[key] = value
+    return fields
+
+
+def _limits(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`{nodes: {least: 1}}` → `{nodes_least: 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in fields.items():
+        if isinstance(value, dict):
+            flat.update({f"{key}_{part}": number for part, number in value.items() if number is not None})
+        else:
+            flat[key] = value
+    return flat
+
+
+def _seconds(duration: str) -> float:
+    return float(int(duration[:-1]) * _SECONDS[duration[-1]])
+
+
+def _text(document: Document, section: str, key: str) -> str:
+    values = document.tree.get(section)
+    value = values.get(key) if isinstance(values, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _local_path(url: str) -> Path | None:
+    """The folder that a repository's address means; None if it is no path of this machine."""
+    if url.startswith("file:///"):
+        url = url.removeprefix("file://")
+    is_path = url and not url.startswith("-") and ":" not in url.partition("/")[0] and url.isprintable()
+    return Path(url) if is_path else None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

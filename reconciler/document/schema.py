@@ -5,6 +5,7 @@ or, beside `not`, one that follows the key's name.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
@@ -107,7 +108,7 @@ def _value_fault(error: ValidationError, where: str, written: str | None) -> tup
         return f"{where} {said or 'is not allowed'}", "remove it"
     if error.validator == "type":
         shown = f"the number {written}" if written is not None and _is_number(value) else kind(value)
-        return f"{where} must be {said or _type_names(limit)}, not {shown}", _type_remedy(limit, value, written)
+        return f"{where} must be {said or _type_names(limit)}, not {shown}", _type_remedy(schema, value, written)
     if error.validator == "enum":
         offered = ", ".join(show(choice) for choice in limit if choice is not None)
         nearest = suggest(str(value), [choice for choice in limit if isinstance(choice, str)])
@@ -132,10 +133,13 @@ def _type_names(types: str | list[str]) -> str:
     return " or ".join(_TYPES[name] for name in names if name != "null" or len(names) == 1)
 
 
-def _type_remedy(types: str | list[str], value: object, written: str | None) -> str:
+def _type_remedy(schema: Mapping[str, Any], value: object, written: str | None) -> str:
+    types = schema["type"]
     wanted = {types} if isinstance(types, str) else set(types)
     if "string" in wanted and isinstance(value, bool | int | float):
-        return f'quote it: "{written if written is not None else show(value)}"'
+        text = written if written is not None else show(value)
+        # Quotes alone do not make a duration of a number.
+        return f'quote it: "{text}"' if re.search(schema.get("pattern", ""), text) else ""
     if "integer" in wanted and isinstance(value, str) and value.removeprefix("-").isdecimal():
         return f"remove the quotes: {value}"
     if "boolean" in wanted and isinstance(value, str) and value.lower() in _BOOLEAN_WORDS:
