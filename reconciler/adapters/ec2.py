@@ -98,21 +98,23 @@ class Ec2:
 
     def account(self) -> str:
         clients = self._clients()
-        if self._account is None:
-            with self._translated("STS", "GetCallerIdentity"):
-                account = clients.sts.get_caller_identity()["Account"]
-            with self._lock:
-                if self._connected is clients:  # else those credentials are not in use any more
-                    self._account = account
-            return account
-        return self._account
+        kept = self._account
+        if kept is not None:
+            return kept
+        with self._translated("STS", "GetCallerIdentity"):
+            account = clients.sts.get_caller_identity()["Account"]
+        with self._lock:
+            if self._connected is clients:  # else those credentials are not in use any more
+                self._account = account
+        return account
 
     def list_instances(self, environments: Collection[EnvironmentName] | None = None) -> Sequence[Instance]:
         if environments is not None and not environments:
             return ()
+        wanted = None if environments is None else frozenset(environments)
         filters: list[FilterTypeDef] = [{"Name": f"tag:{tag_keys.FLEET}", "Values": [self._fleet]}]
-        if environments is not None and len(environments) <= FILTER_VALUES_MAX:
-            filters.append({"Name": f"tag:{tag_keys.ENVIRONMENT}", "Values": sorted(environments)})
+        if wanted is not None and len(wanted) <= FILTER_VALUES_MAX:
+            filters.append({"Name": f"tag:{tag_keys.ENVIRONMENT}", "Values": sorted(wanted)})
         found: dict[InstanceId, Instance] = {}
         clients = self._clients()
         with self._translated("EC2", "DescribeInstances"):
@@ -125,8 +127,7 @@ class Ec2:
             instance
             for instance in found.values()
             # EC2 reads * and ? in filter values as wildcards; and over the limit there was no second filter.
-            if instance.tags.get(tag_keys.FLEET) == self._fleet
-            and (environments is None or instance.environment in environments)
+            if instance.tags.get(tag_keys.FLEET) == self._fleet and (wanted is None or instance.environment in wanted)
         )
 
     def get_instances(self, instance_ids: Collection[InstanceId]) -> Mapping[InstanceId, Instance]:
