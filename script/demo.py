@@ -1,0 +1,349 @@
+"""The demo: what `script/demo` runs once everything is set up. It uses Hivequeen as anybody would, by git and commands."""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, Self
+
+import boto3
+import yaml
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from reconciler.adapters.chef import PyChefServer
+from reconciler.adapters.clock import SystemClock
+from reconciler.settings import Settings, load
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+HIVEQUEEN: Final = str(Path(sys.executable).with_name("hivequeen"))
+STEP_S: Final = 90  # no step of the story takes this long
+FOLDER: Final = "environments.d"
+FEATURE: Final = """\
+extends: production
+owner: you@example.com
+branch: my-feature
+roles:
+  web: { count: 1 }
+  worker: { count: 1 }
+"""
+
+console = Console(highlight=False)
+
+
+class Demo:
+    """A throw-away world in one folder: bare repository, clone, sandbox and daemon."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.clone = directory / "envs"
+        self.config = directory / "sandbox" / "hivequeen.yml"
+        self._held = ExitStack()
+        self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+
+    def __enter__(self) -> Self:
+        with self._held:
+            self._start()
+            self._held = self._held.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def _start(self) -> None:
+        source = self.directory / "envs.git"
+        self._git(self.directory, "init", "--quiet", "--bare", "--initial-branch=main", str(source))
+        self._git(self.directory, "clone", "--quiet", str(source), str(self.clone))
+        self._git(self.clone, "config", "user.name", "You")
+        self._git(self.clone, "config", "user.email", "you@example.com")
+        self._git(self.clone, "checkout", "--quiet", "-B", "main")
+        shutil.copytree(ROOT / FOLDER, self.clone / FOLDER)
+        self.push("The sample environments")
+        self._run("sandbox", "sandbox", "--directory", str(self.config.parent), "--repository", str(source))
+        self._wait_for("the sandbox", self.config.exists)
+        self._run("daemon", "--config", str(self.config), "run")
+        self._wait_for("the daemon", lambda: self.ask("status").get("last_pass_at") is not None)
+
+    def _run(self, name: str, *arguments: str) -> None:
+        """Start `hivequeen …` beside us; it ends when we do."""
+        log = self._held.enter_context((self.directory / f"{name}.log").open("w"))
+        credentials = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
+        process = subprocess.Popen(
+            [HIVEQUEEN, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **credentials, "AWS_EC2_METADATA_DISABLED": "true"},
+            start_new_session=True,  # Ctrl-C is ours: we stop it in order
+        )
+        self._held.callback(self._stop, process)
+        self._processes.append((name, process))
+
+    @staticmethod
+    def _stop(process: "subprocess.Popen[bytes]") -> None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _wait_for(self, what: str, is_there: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + STEP_S
+        while not is_there():
+            for name, process in self._processes:
+                if process.poll() is not None:
+                    log = (self.directory / f"{name}.log").read_text()
+                    raise SystemExit(f"the {name} ended at once:\n{log}")
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{what} did not start; its log is in {self.directory}")
+            time.sleep(0.1)
+
+    @staticmethod
+    def _git(directory: Path, *arguments: str) -> None:
+        subprocess.run(["git", *arguments], cwd=directory, check=True, stdin=subprocess.DEVNULL)
+
+    # --- what a person does ---
+
+    def write(self, name: str, text: str) -> None:
+        (self.clone / FOLDER / f"{name}.yml").write_text(text)
+
+    def delete(self, name: str) -> None:
+        (self.clone / FOLDER / f"{name}.yml").unlink()
+
+    def push(self, message: str) -> None:
+        self._git(self.clone, "add", "--all")
+        self._git(self.clone, "commit", "--quiet", "--message", message)
+        self._git(self.clone, "push", "--quiet", "origin", "main")
+
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [HIVEQUEEN, "--config", str(self.config), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def ask(self, *arguments: str) -> Mapping[str, Any]:
+        """A command's JSON; empty while there is no answer."""
+        answer = self.command(*arguments, "--format", "json")
+        return json.loads(answer.stdout) if answer.stdout.startswith("{") else {}
+
+
+# --- the unattended story ---------------------------------------------------------------------------------------------
+
+
+class Witness:
+    """EC2 and Chef, asked directly: what Hivequeen says of itself counts for nothing here."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._ec2 = boto3.client(
+            "ec2",
+            endpoint_url=settings.aws.endpoint_url,
+            region_name=settings.aws.region,
+            aws_access_key_id="witness",
+            aws_secret_access_key="witness",  # noqa: S106  the sandbox looks at none
+        )
+        self._chef = PyChefServer(
+            settings=settings.chef, fleet=settings.fleet, clock=SystemClock(), count=lambda *_: None
+        )
+
+    def instances(self) -> Mapping[str, str]:
+        """Running ones: id → `environment/role`."""
+        found = {}
+        for page in self._ec2.get_paginator("describe_instances").paginate():
+            for reservation in page["Reservations"]:
+                for instance in reservation["Instances"]:
+                    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+                    if instance["State"]["Name"] == "running":
+                        key = f"{tags['hivequeen:environment']}/{tags['hivequeen:role']}"
+                        found[instance["InstanceId"]] = key
+        return found
+
+    def counts(self) -> Mapping[str, int]:
+        return Counter(self.instances().values())
+
+    def is_ready(self) -> bool:
+        """Every running instance is a Chef node that has converged, and Chef knows no other node or client."""
+        names = {f"{where.replace('/', '-')}-{one.removeprefix('i-')}" for one, where in self.instances().items()}
+        nodes = self._chef.nodes()
+        clients = {name for name in self._chef.clients() if not name.startswith(("hivequeen", "chef-"))}
+        return set(nodes) == names == clients and all(node.ohai_time for node in nodes.values())
+
+    def generated(self) -> set[str]:
+        """Names of Chef roles and environments."""
+        return {*self._chef.roles(), *self._chef.environments()} - {"_default"}
+
+
+class Story:
+    def __init__(self, demo: Demo) -> None:
+        self._demo = demo
+        self._witness = Witness(load(demo.config))
+        self._want = {
+            f"{name}/{role}": count
+            for name, roles in declared(demo.clone / FOLDER).items()
+            for role, count in roles.items()
+        }
+
+    def tell(self) -> None:
+        self._step("the sample environments converge", self._is_as_wanted)
+        before = self._witness.instances()
+
+        self._demo.write("my-feature", FEATURE)
+        self._demo.push("Add my-feature")
+        self._want |= {"my-feature/web": 1, "my-feature/worker": 1}
+        self._step("a committed six-line file becomes an environment", self._is_as_wanted)
+
+        self._demo.write("my-feature", FEATURE.replace("web: { count: 1 }", "web: { count: 3 }"))
+        self._demo.push("Scale my-feature")
+        self._want["my-feature/web"] = 3
+        self._step("a larger count launches what lacks", self._is_as_wanted)
+        scaled = self._witness.instances()
+
+        self._demo.write("my-feature", FEATURE.replace("branch:", "brunch:"))
+        self._demo.push("Break my-feature")
+        self._step("a broken file is said, with its line and remedy", self._is_broken_file_said)
+        self._check("and changes nothing", self._witness.instances() == scaled)
+
+        self._demo.delete("my-feature")
+        self._demo.push("Delete my-feature")
+        del self._want["my-feature/web"], self._want["my-feature/worker"]
+        self._step("a deleted file removes its nodes and its Chef objects", self._is_as_wanted)
+        self._check("and nothing of anyone else's", self._witness.instances() == before)
+        self._step("nothing is left to do", lambda: self._demo.command("plan").returncode == 0)
+
+    def _is_as_wanted(self) -> bool:
+        roles = {key.replace("/", "-") for key in self._want}
+        environments = {key.partition("/")[0] for key in self._want}
+        is_counted = self._witness.counts() == self._want
+        return is_counted and self._witness.is_ready() and self._witness.generated() == roles | environments
+
+    def _is_broken_file_said(self) -> bool:
+        found = [one for one in self._demo.ask("status").get("environments", ()) if one["name"] == "my-feature"]
+        conditions = [one for environment in found for one in environment["conditions"] if one["type"] == "Stalled"]
+        where = f"{FOLDER}/my-feature.yml:3"
+        return any(one["status"] and where in one["message"] and "branch" in one["remedy"] for one in conditions)
+
+    def _step(self, what: str, is_so: Callable[[], bool]) -> None:
+        began = time.monotonic()
+        with console.status(what):
+            while not is_so():
+                if time.monotonic() - began > STEP_S:
+                    self._fail(what)
+                time.sleep(0.2)
+        console.print(f"[green]✓[/] {what} [dim]{time.monotonic() - began:.1f} s[/]")
+
+    def _check(self, what: str, is_so: bool) -> None:  # noqa: FBT001  it reads as a sentence
+        if not is_so:
+            self._fail(what)
+        console.print(f"[green]✓[/] {what}")
+
+    def _fail(self, what: str) -> None:
+        console.print(f"[red]✗[/] {what}")
+        console.print("running:", dict(self._witness.counts()), "wanted:", self._want)
+        console.print("in Chef:", sorted(self._witness.generated()))
+        for command in ("status", "plan"):
+            console.print(self._demo.command(command).stdout, markup=False)
+        console.print((self._demo.directory / "daemon.log").read_text()[-4000:], markup=False)
+        raise SystemExit(1)
+
+
+def declared(folder: Path) -> Mapping[str, Mapping[str, int]]:
+    """Counts by environment and role, as the sample files say them."""
+    files = {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yml")}
+    counts: dict[str, dict[str, int]] = {}
+    for name, spec in files.items():
+        parent = files[spec["extends"]]["roles"] if "extends" in spec else {}
+        counts[name] = {role: one["count"] for role, one in {**parent, **spec["roles"]}.items()}
+    return counts
+
+
+# --- watching ---------------------------------------------------------------------------------------------------------
+
+
+def watch(demo: Demo) -> None:
+    """Show every node on its way up, then say what to try, and stay until Ctrl-C."""
+    began = time.monotonic()
+    with Live(console=console, refresh_per_second=8) as live:
+        while True:
+            status = demo.ask("status")
+            live.update(picture(status, time.monotonic() - began))
+            if status and all(is_up(one) for one in status["environments"]):
+                break
+            time.sleep(0.3)
+    alias = f"{HIVEQUEEN} --config {demo.config}"
+    metrics = f"curl -s http://{load(demo.config).listen.operators}/metrics | grep ^hivequeen_nodes"
+    console.print(
+        f"""
+Everything is up. Try this in another terminal:
+
+  [bold]cd {demo.clone}[/]
+  [bold]alias hivequeen='{alias}'[/]
+
+  [bold]cp {FOLDER}/checkout.yml {FOLDER}/mine.yml[/]   [dim]# six lines are an environment[/]
+  [bold]git add . && git commit -qm 'Mine' && git push -q[/]
+  [bold]hivequeen status[/]                              [dim]# its nodes boot and enroll[/]
+  [bold]hivequeen show mine[/]
+  [bold]git rm -q {FOLDER}/mine.yml && git commit -qm 'Done' && git push -q[/]
+  [bold]hivequeen events mine[/]                         [dim]# and it is gone[/]
+
+  [bold]{metrics}[/]
+
+Ctrl-C ends it all and removes {demo.directory}.""",
+        soft_wrap=True,
+    )
+    signal.pause()
+
+
+def is_up(environment: Mapping[str, Any]) -> bool:
+    return all(role["desired"] is None or role["ready"] >= role["desired"] for role in environment["roles"])
+
+
+def picture(status: Mapping[str, Any], elapsed_s: float) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
+    table.title = f"{elapsed_s:.0f} s since the push"
+    for heading in ("environment", "role", "ready", "nodes"):
+        table.add_column(heading, header_style="dim")
+    for environment in status.get("environments", ()):
+        for number, role in enumerate(environment["roles"]):
+            phases = ", ".join(f"{count} {phase}" for phase, count in sorted(role["phases"].items()) if count)
+            ready = f"{role['ready']}/{role['desired']}"
+            style = "green" if role["ready"] >= (role["desired"] or 0) else "cyan"
+            table.add_row(environment["name"] if number == 0 else "", role["role"], f"[{style}]{ready}[/]", phases)
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="script/demo", description="Hivequeen's main job on this machine, without AWS."
+    )
+    parser.add_argument("--check", action="store_true", help="tell the whole story unattended; exit 0 or 1")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hivequeen-demo-") as directory:
+        began = time.monotonic()
+        try:
+            console.print("starting the sandbox and the daemon…", style="dim")
+            with Demo(Path(directory)) as demo:
+                if options.check:
+                    Story(demo).tell()
+                else:
+                    watch(demo)
+        except KeyboardInterrupt:
+            console.print("\nended; nothing is left")
+            return
+    console.print(f"the whole story in {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
