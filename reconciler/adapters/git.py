@@ -9,7 +9,15 @@ from types import MappingProxyType
 from typing import Final
 
 from reconciler.adapters import git_config, git_errors
-from reconciler.adapters.git_mirror import LOCAL_TIMEOUT_S, Mirror, blob_content, is_object_id, read_ref, tree_entry
+from reconciler.adapters.git_mirror import (
+    LOCAL_TIMEOUT_S,
+    Mirror,
+    blob_content,
+    is_object_id,
+    missing_blob,
+    read_ref,
+    tree_entry,
+)
 from reconciler.adapters.git_process import Git
 from reconciler.errors import SourceRejected, Stalled, Transient
 from reconciler.model.names import BlobId, RevisionId
@@ -101,7 +109,6 @@ class GitRepository:
                 )
             if not lines:
                 self._require_folders_above(revision, folder)
-            self._is_suspect |= any(line.partition(b"\t")[0].endswith(b" BAD") for line in lines)
             return tuple(sorted((tree_entry(line, folder) for line in lines), key=lambda entry: entry.path))
 
     def read(self, blobs: Collection[BlobId], *, limit_bytes: int) -> Mapping[BlobId, bytes]:
@@ -112,7 +119,9 @@ class GitRepository:
         asked = self._git.stream("cat-file", "--batch", "--buffer", lines=wanted, timeout_s=LOCAL_TIMEOUT_S)
         with self._lock, asked as answers:
             for blob in wanted:
-                content = blob_content(answers, blob, limit_bytes)
+                content = blob_content(answers.stdout, blob, limit_bytes)
+                if content is None and answers.is_cut():
+                    raise Transient(f"{len(wanted)} blobs were not read within {LOCAL_TIMEOUT_S:.0f} s")
                 if content is None:
                     raise self._unreadable(f"blob {blob} is missing or unreadable")
                 contents[blob] = content
@@ -217,7 +226,11 @@ class GitRepository:
     def _list(self, revision: RevisionId, path: str, *options: str) -> list[bytes]:
         below = () if path == "." else (path,)
         listing = self._ask(revision, "ls-tree", "-z", "-l", "--full-tree", *options, revision, "--", *below)
-        return [line for line in listing.split(b"\0") if line]
+        lines = [line for line in listing.split(b"\0") if line]
+        for line in lines:
+            if (blob := missing_blob(line)) is not None:
+                raise self._unreadable(f"blob {blob} is missing or unreadable")
+        return lines
 
     def _require_folders_above(self, revision: RevisionId, folder: str) -> None:
         """An absent folder is empty. Behind a symlink or a submodule it is not absent: nobody knows what it holds."""

@@ -117,19 +117,23 @@ def _packed_ref(directory: Path, ref: str) -> RevisionId | None:
     return RevisionId(text) if found and is_object_id(text) else None
 
 
+def missing_blob(line: bytes) -> BlobId | None:
+    """The blob of a line of `ls-tree -z -l` whose size git could not read: it says BAD then, and exits with 0."""
+    words = line.partition(b"\t")[0].split()
+    return BlobId(words[2].decode()) if words[3] == b"BAD" else None
+
+
 def tree_entry(line: bytes, folder: str) -> TreeEntry:
     """One line of `ls-tree -z -l`: mode, kind, object and size, a tab, the path.
 
     Raises:
-        SourceRejected: the watched folder is no folder, or git could not read the object's size.
+        SourceRejected: the watched folder is no folder.
     """
     words, _, name = line.partition(b"\t")
     mode, _, blob, size = words.decode().split()
     path = name.decode(errors="backslashreplace")
     if path == folder:
         raise SourceRejected(f"{folder} is not a folder", remedy="make it a folder, or correct repository.path")
-    if size == "BAD":  # git's word for a missing object; its exit code is 0 then
-        raise SourceRejected(f"{path} is missing or unreadable (blob {blob[:8]})")
     return TreeEntry(
         path=path.removeprefix(f"{folder}/"),
         blob=BlobId(blob),

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,14 @@ class Answer:
         return self.code == 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a command prints while it runs."""
+
+    stdout: IO[bytes]
+    is_cut: Callable[[], bool]  # it was ended by us: what is missing then proves nothing
+
+
 class Git:
     """The git command, bound to one bare repository. Its caller sees to it that one command runs at a time."""
 
@@ -41,7 +49,7 @@ class Git:
         """The answer, whatever its exit code.
 
         Raises:
-            Transient: it took too long, or the daemon stops.
+            Transient: it took too long, was killed, or the daemon stops.
             Stalled: git is not installed.
         """
         with self._start(arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -49,25 +57,33 @@ class Git:
                 stdout, stderr = process.communicate(timeout=timeout_s)
             except subprocess.TimeoutExpired:
                 raise Transient(f"git {arguments[0]} took longer than {timeout_s:.0f} s") from None
+        if process.returncode < 0:
+            raise Transient(f"git {arguments[0]} was ended by signal {-process.returncode}")
         return Answer(code=process.returncode, stdout=stdout, stderr=_text(stderr))
 
     @contextmanager
-    def stream(self, *arguments: str, lines: Sequence[str], timeout_s: float) -> Iterator[IO[bytes]]:
+    def stream(self, *arguments: str, lines: Sequence[str], timeout_s: float) -> Iterator[Output]:
         """What it prints, to be read piece by piece; `lines` are what it reads. It is ended when the block is left.
 
-        A pipe that ends early means that the command failed, or ran out of time.
+        Output that ends early means that the command failed, unless it is cut.
         """
+        is_late = threading.Event()
+
+        def end_late(process: "subprocess.Popen[bytes]") -> None:
+            is_late.set()
+            _end(process)
+
         # A file, because a pipe that git does not drain while it prints could block us, and then git.
         with tempfile.TemporaryFile() as questions:
             questions.write("".join(f"{line}\n" for line in lines).encode())
             questions.seek(0)
             with self._start(arguments, stdin=questions, stderr=subprocess.DEVNULL) as process:
-                timer = threading.Timer(timeout_s, _end, (process,))
+                timer = threading.Timer(timeout_s, end_late, (process,))
                 timer.daemon = True
                 timer.start()
                 try:
                     if process.stdout is not None:
-                        yield process.stdout
+                        yield Output(stdout=process.stdout, is_cut=lambda: is_late.is_set() or self._stopping.is_set())
                 finally:
                     timer.cancel()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.adapters.git import APPLIED, GitRepository
+from reconciler.adapters.git import APPLIED, TIDY_EVERY_FETCHES, GitRepository
 from reconciler.errors import SourceRejected, Stalled, Transient
 from reconciler.settings import RepositorySettings
 from tests.fakes.git_source import GitSource, explode, lose_objects, make_key, object_file, run_git
@@ -166,6 +166,18 @@ class TestTheMirror:
         run_git(mirror, "gc", "-q", "--prune=now")
         assert [entry.path for entry in repository.tree(first)] == ["a.yml"]
         assert repository.descends(first, first)
+
+    @pytest.mark.slow
+    def test_loose_objects_are_packed_once_in_a_while(self, source: GitSource, mirror: Path) -> None:
+        revisions = [source.push({f"{number}.yml": f"{number}" for number in range(2000)}), source.push({"a": "1"})]
+        repository = follow(source.path, mirror)
+        repository.mark_applied(repository.fetch())
+        explode(mirror)
+        for turn in range(TIDY_EVERY_FETCHES - 1):  # the first fetch counts too
+            run_git(source.path, "update-ref", "refs/heads/main", revisions[turn % 2])
+            assert repository.fetch() == revisions[turn % 2]
+        assert list((mirror / "objects" / "pack").glob("*.pack"))
+        assert len(repository.tree(revisions[0])) == 2000
 
     def test_a_place_that_cannot_be_written_stalls(self, source: GitSource, tmp_path: Path) -> None:
         (tmp_path / "file").touch()

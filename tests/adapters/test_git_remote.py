@@ -242,6 +242,28 @@ class TestSsh:
         assert not thread.is_alive()
         assert len(raised) == 1
 
+    def test_reading_that_is_cut_proves_nothing_about_the_blobs(self, tmp_path: Path) -> None:
+        source = GitSource(tmp_path / "upstream")
+        source.push({"a.yml": "1"})
+        settings, mirror = RepositorySettings(url=str(source.path)), tmp_path / "mirror"
+        (entry,) = (before := GitRepository(settings, mirror)).tree(before.fetch())
+        os.mkfifo(tmp_path / "hanging")
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        (programs / "git").write_text(f"#!/bin/sh\necho > {tmp_path}/hanging; exec sleep 1000\n")
+        (programs / "git").chmod(0o755)
+        repository = GitRepository(settings, mirror, inherited={"PATH": f"{programs}:{PATH}"})
+
+        def close_when_it_hangs() -> None:
+            (tmp_path / "hanging").read_text()
+            repository.close()
+
+        thread = threading.Thread(target=close_when_it_hangs)
+        thread.start()
+        with pytest.raises(Transient):
+            repository.read([entry.blob], limit_bytes=10)
+        thread.join(10)
+
 
 class TestProcess:
     def test_a_command_that_takes_too_long_is_ended(self, tmp_path: Path) -> None:
@@ -257,7 +279,8 @@ class TestProcess:
     def test_what_is_read_piece_by_piece_ends_in_time_too(self, tmp_path: Path) -> None:
         git = Git(tmp_path, {"PATH": PATH})
         with git.stream("-c", "alias.hang=!echo a; sleep 1000", "hang", lines=(), timeout_s=0.3) as output:
-            assert output.read() == b"a\n"
+            assert output.stdout.read() == b"a\n"
+            assert output.is_cut()
 
     def test_without_git_it_stalls(self, tmp_path: Path) -> None:
         with pytest.raises(Stalled, match="not installed"):
@@ -269,7 +292,8 @@ class TestProcess:
         blob = run_git(source.path, "rev-parse", "main:a")
         git = Git(source.path, {"PATH": PATH})
         with git.stream("cat-file", "--batch", "--buffer", lines=[blob] * 5000, timeout_s=30) as output:
-            assert output.read().count(b"blob 3000\n") == 5000
+            assert output.stdout.read().count(b"blob 3000\n") == 5000
+            assert not output.is_cut()
 
 
 class TestWords:
