@@ -40,7 +40,7 @@ class Desk:
         settings: Settings,
         clock: Clock,
         journal: Journal,
-        operations: Callable[[], Operations],
+        operations: Operations,
         passes: Passmaker,
         latest: Latest,
         progress_age_s: Callable[[], float],
@@ -76,12 +76,12 @@ class Desk:
             case requests.Approve(target=target):
                 return self._approve(target, actor, tell)
             case requests.TakeClaim(take_over=take_over):
-                return self._did(self._operations().claim(take_over=take_over, actor=actor), actor)
+                return self._did(self._operations.claim(take_over=take_over, actor=actor), actor)
             case requests.Suspend(environment=environment, reason=reason, until=until):
-                done = self._operations().suspend(environment, reason=reason, until=until, actor=actor)
+                done = self._operations.suspend(environment, reason=reason, until=until, actor=actor)
                 return self._did(done, actor)
             case requests.Resume(environment=environment):
-                return self._did(self._operations().resume(environment, actor=actor), actor)
+                return self._did(self._operations.resume(environment, actor=actor), actor)
             case requests.MakePass(environments=environments, refresh_images=refresh_images):
                 return self._pass(environments, refresh_images, actor, tell)
             case _ as unreachable:
@@ -104,7 +104,7 @@ class Desk:
             if made.plan is None:
                 raise _failure(made)
             current = holds(made.plan)
-        return self._did(self._operations().approve(target, current, actor=actor), actor)
+        return self._did(self._operations.approve(target, current, actor=actor), actor)
 
     def _pass(
         self,

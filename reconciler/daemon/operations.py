@@ -65,10 +65,20 @@ def holds(plan: Plan) -> tuple[Hold, ...]:
 
 
 class Operations:
-    """Each one is recorded with its actor, as a fact and as an event. `account` asks AWS whose credentials these are."""
+    """Each one is recorded with its actor, as a fact and as an event.
+
+    Args:
+        chef, account: asked for the claim only; the rest works without Chef's key and AWS' credentials.
+    """
 
     def __init__(
-        self, *, settings: Settings, clock: Clock, journal: Journal, chef: ChefServer, account: Callable[[], str]
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        journal: Journal,
+        chef: Callable[[], ChefServer],
+        account: Callable[[], str],
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -143,7 +153,8 @@ class Operations:
         """
         now = self._clock.now()
         memory = self._journal.recall(now)
-        standing = self._chef.claim()
+        chef = self._chef()
+        standing = chef.claim()
         own = own_claim(self._settings, memory, self._account())
         differences = standing.differences(own) if standing else ("nobody has claimed it",)
         if not differences:
@@ -159,9 +170,9 @@ class Operations:
         message = f"{actor} took over fleet {own.fleet}: {'; '.join(differences)}"
         self._record(TookOver(actor=actor), _event(now, "TookOver", message, actor, None))
         if standing is None:
-            self._chef.create_claim(own)
+            chef.create_claim(own)
         else:
-            self._chef.update_claim(own)
+            chef.update_claim(own)
         return Done(
             message=f"fleet {own.fleet} is this installation's now; nothing launches for 5 minutes, "
             "and every removal needs approval",

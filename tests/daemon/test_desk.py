@@ -72,14 +72,14 @@ class Office:
             settings=settings("demo"),
             clock=self.clock,
             journal=journal,
-            chef=FakeChefServer(),
+            chef=FakeChefServer,
             account=lambda: "1" * 12,
         )
         self.desk = Desk(
             settings=settings("demo"),
             clock=self.clock,
             journal=journal,
-            operations=lambda: operations,
+            operations=operations,
             passes=AtHand(lambda: self.reconciler, self.latest),
             latest=self.latest,
             progress_age_s=lambda: 1.5,
@@ -193,13 +193,13 @@ def test_what_an_operator_decides_wakes_the_loop_over_what_it_is_about(journal: 
     office = Office(journal, IDLE)
     wakes = Wakes()
     operations = Operations(
-        settings=settings("demo"), clock=office.clock, journal=journal, chef=FakeChefServer(), account=lambda: "1" * 12
+        settings=settings("demo"), clock=office.clock, journal=journal, chef=FakeChefServer, account=lambda: "1" * 12
     )
     desk = Desk(
         settings=settings("demo"),
         clock=office.clock,
         journal=journal,
-        operations=lambda: operations,
+        operations=operations,
         passes=wakes,
         latest=office.latest,
         progress_age_s=lambda: 0.0,

@@ -78,7 +78,7 @@ def operations(
         settings=chosen or some_settings("demo"),
         clock=clock,
         journal=journal,
-        chef=chef,
+        chef=lambda: chef,
         account=lambda: "123456789012",
     )
 

@@ -1,0 +1,73 @@
+"""Arguments and options that several commands share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from reconciler.cli.screen import Format
+from reconciler.errors import Stalled
+from reconciler.model.names import EnvironmentName, is_environment_name
+
+DEFAULT_CONFIG: Final = Path("/etc/hivequeen/hivequeen.yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The options before the command: the context's `obj`."""
+
+    config: Path
+    is_debugging: bool
+
+
+def _complete(context: typer.Context, incomplete: str) -> list[str]:
+    """Environments that the daemon knows. Without one there is nothing to offer, and nothing to complain about."""
+    from reconciler.cli.ask import environment_names  # noqa: PLC0415 - only while completing
+
+    config = context.find_root().params.get("config") or DEFAULT_CONFIG
+    return [name for name in environment_names(Path(config)) if name.startswith(incomplete)]
+
+
+OneEnvironment = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ENV]", help="An environment; all if left out.", autocompletion=_complete, show_default=False
+    ),
+]
+Environments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ENV]...", help="Environments; all if left out.", autocompletion=_complete, show_default=False
+    ),
+]
+OutputFormat = Annotated[Format, typer.Option("--format", help="json is for scripts; its shape is in schemas/.")]
+All = Annotated[bool, typer.Option("--all", help="Everything, instead of one environment.")]
+
+
+def environment_name(text: str) -> EnvironmentName:
+    """
+    Raises:
+        Stalled: it cannot be one.
+    """
+    if not is_environment_name(text):
+        raise Stalled(
+            f"{text!r} is not the name of an environment",
+            remedy="lower-case letters, digits and hyphens, such as checkout-v2",
+        )
+    return EnvironmentName(text)
+
+
+def one_environment(text: str | None) -> EnvironmentName | None:
+    return None if text is None else environment_name(text)
+
+
+def one_or_all(text: str | None, *, is_all: bool) -> EnvironmentName | None:
+    """None means everything, and has to be said.
+
+    Raises:
+        BadParameter: neither or both were given.
+    """
+    if (text is None) != is_all:
+        raise typer.BadParameter("name one environment, or say --all")
+    return one_environment(text)

@@ -1,0 +1,391 @@
+import json
+import os
+import pwd
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler import __version__
+from reconciler.adapters.journal import SqliteJournal
+from reconciler.cli import invoke
+from reconciler.cli.hold import moment
+from reconciler.cli.look import since
+from reconciler.daemon import answers, requests
+from reconciler.daemon.lock import Lock
+from reconciler.errors import Refused
+from reconciler.model.conditions import Event
+from reconciler.model.memory import RevisionApplied
+from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Stall, Waiting
+from reconciler.report import views
+from tests.cli.scene import ScriptedDaemon, write_settings
+from tests.daemon.test_latest import ACTION, CHECKOUT, FAILURE, NOW, OLD, STAGING, made
+from tests.fakes.clock import FakeClock
+
+Captured = pytest.CaptureFixture[str]
+
+BUSY = EnvironmentPlan(name=CHECKOUT, actions=(ACTION,))
+HOLD = Blocked(
+    guard=Guard.PROTECTED,
+    message="checkout is protected",
+    remedy="hivequeen approve 3f2a91c04b7d",
+    digest="3f2a91c04b7d",
+    actions=(ACTION,),
+)
+HELD = EnvironmentPlan(name=CHECKOUT, blocked=(HOLD,))
+STALLED = EnvironmentPlan(name=CHECKOUT, stalls=(Stall(reason="BadFile", message="bad file", remedy="mend it"),))
+WAITING = EnvironmentPlan(name=CHECKOUT, waiting=(Waiting(message="web: 2 nodes booting"),))
+IDLE = EnvironmentPlan(name=STAGING)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return write_settings(tmp_path)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, config: Path) -> Iterator[ScriptedDaemon]:
+    with ScriptedDaemon(tmp_path / "control.sock") as answering:
+        yield answering
+
+
+def hivequeen(config: Path, *arguments: str) -> int:
+    return invoke(["--config", str(config), *arguments])
+
+
+# --- plan and reconcile ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plans", "code"),
+    [((IDLE,), 0), ((BUSY, IDLE), 2), ((WAITING,), 2), ((HELD, IDLE), 3), ((STALLED,), 1)],
+)
+@pytest.mark.parametrize("command", ["plan", "reconcile"])
+def test_the_exit_code_says_what_it_comes_to(
+    daemon: ScriptedDaemon, config: Path, command: str, plans: tuple[EnvironmentPlan, ...], code: int
+) -> None:
+    answer = answers.passed(made(*plans))
+    daemon.answers = {requests.AskPlan: answer, requests.MakePass: answer}
+    assert hivequeen(config, command) == code
+
+
+def test_a_plan_shows_actions_with_their_reasons_and_holds_with_the_way_out(
+    daemon: ScriptedDaemon, config: Path, capsys: Captured
+) -> None:
+    both = EnvironmentPlan(name=CHECKOUT, actions=(ACTION,), blocked=(HOLD,))
+    daemon.answers = {requests.AskPlan: answers.passed(made(both, IDLE))}
+    hivequeen(config, "plan")
+    shown = capsys.readouterr().out
+    for text in (
+        "checkout",
+        "delete_chef_environment",
+        "teardown: gone",
+        "held (protected)",
+        HOLD.remedy,
+        "1 environment: nothing",
+    ):
+        assert text in shown
+
+
+def test_a_plan_as_json_is_the_plans_document(daemon: ScriptedDaemon, config: Path, capsys: Captured) -> None:
+    plan = Plan(revision=OLD, environments=(BUSY,))
+    daemon.answers = {requests.AskPlan: answers.passed(replace(made(), plan=plan))}
+    assert hivequeen(config, "plan", "checkout", "--format", "json") == 2
+    assert json.loads(capsys.readouterr().out) == views.plan_document(plan)
+    assert daemon.requests == [requests.AskPlan(environment=CHECKOUT)]
+
+
+def test_a_world_that_cannot_be_read_is_an_error_with_its_remedy(
+    daemon: ScriptedDaemon, config: Path, capsys: Captured
+) -> None:
+    failure = replace(FAILURE, remedy="see AWS")
+    daemon.answers = {requests.AskPlan: answers.passed(replace(made(failures=(failure,)), plan=None))}
+    assert hivequeen(config, "plan") == 1
+    assert "observe: throttled" in (complaint := capsys.readouterr().err)
+    assert "see AWS" in complaint
+
+
+def test_reconcile_asks_for_its_scope_and_refreshes_images_once(daemon: ScriptedDaemon, config: Path) -> None:
+    pending = {**answers.passed(made(BUSY)), "requeue_after_s": 0.01}
+    daemon.answers = {requests.MakePass: [pending, pending, answers.passed(made(IDLE))]}
+    assert hivequeen(config, "reconcile", "checkout", "--wait", "--refresh-images", "staging") == 0
+    assert daemon.requests == [
+        requests.MakePass(environments=(CHECKOUT,), refresh_images=(STAGING,)),
+        requests.MakePass(environments=(CHECKOUT,)),
+        requests.MakePass(environments=(CHECKOUT,)),
+    ]
+
+
+@pytest.mark.parametrize(("plan", "code"), [(HELD, 3), (STALLED, 1)])
+def test_waiting_ends_where_only_a_person_can_go_on(
+    daemon: ScriptedDaemon, config: Path, plan: EnvironmentPlan, code: int
+) -> None:
+    daemon.answers = {requests.MakePass: answers.passed(made(plan))}
+    assert hivequeen(config, "reconcile", "--wait") == code
+    assert len(daemon.requests) == 1
+
+
+# --- looking --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def journal(config: Path, tmp_path: Path) -> Iterator[SqliteJournal]:
+    """What a daemon of these settings has left."""
+    with SqliteJournal(f"sqlite:///{tmp_path}/state/state.db") as opened:
+        opened.record(FakeClock().now(), RevisionApplied(revision=OLD, declared=frozenset({CHECKOUT, STAGING})))
+        opened.append(
+            Event(at=NOW, kind="TornDown", message="checkout is gone", environment=CHECKOUT),
+            Event(at=NOW, kind="Suspended", message="maria suspended staging", environment=STAGING, actor="maria"),
+        )
+        yield opened
+
+
+def test_status_of_a_daemon_is_a_line_for_each_environment(
+    daemon: ScriptedDaemon, config: Path, journal: SqliteJournal, capsys: Captured
+) -> None:
+    daemon.answers = {requests.AskStatus: views.status(made(HELD, IDLE), journal, NOW)}
+    assert hivequeen(config, "status") == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^checkout ", shown, re.MULTILINE)
+    assert re.search(r"^staging ", shown, re.MULTILINE)
+    assert HOLD.remedy in shown
+
+
+@pytest.mark.usefixtures("journal")
+def test_without_a_daemon_the_journal_is_read(config: Path, capsys: Captured) -> None:
+    assert hivequeen(config, "status", "--format", "json") == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["environments"]] == ["checkout", "staging"]
+    assert hivequeen(config, "show", "checkout") == 0
+    assert "TornDown" in capsys.readouterr().out
+
+
+def test_without_daemon_and_journal_it_says_what_is_not_known(config: Path, capsys: Captured) -> None:
+    assert hivequeen(config, "status") == 0
+    captured = capsys.readouterr()
+    assert "no environments" in captured.out
+    assert "there is no journal yet; not known are" in captured.err
+
+
+@pytest.mark.usefixtures("journal")
+def test_events_are_those_of_the_environment(config: Path, capsys: Captured) -> None:
+    hivequeen(config, "events", "staging", "--format", "json")
+    assert [event["actor"] for event in json.loads(capsys.readouterr().out)["events"]] == ["maria"]
+    hivequeen(config, "events")
+    assert "checkout is gone" in capsys.readouterr().out
+
+
+def test_following_shows_each_event_once() -> None:
+    a, b, c = ({"message": name} for name in "abc")
+    assert since([a, b], [b, c]) == [c]
+    assert since([a], [a, b, c]) == [b, c]
+    assert since([a, a], [a, a]) == []
+    assert since([], [a]) == [a]
+    assert since([a], [b, c]) == [b, c]
+
+
+def test_show_finds_an_environment_that_does_not_exist(config: Path, journal: SqliteJournal, capsys: Captured) -> None:
+    assert hivequeen(config, "show", "chekout") == 1
+    assert "chekout" in capsys.readouterr().err
+
+
+# --- deciding -------------------------------------------------------------------------------------------------------
+
+
+def test_what_an_operator_decides_goes_to_the_daemon(daemon: ScriptedDaemon, config: Path, capsys: Captured) -> None:
+    done = {"message": "done so"}
+    daemon.answers = dict.fromkeys((requests.Approve, requests.TakeClaim, requests.Suspend, requests.Resume), done)
+    for arguments in (
+        ["approve", "3f2a91c04b7d"],
+        ["claim", "--take-over"],
+        ["suspend", "checkout", "--reason", "load test", "--until", "2027-01-31T18:00Z"],
+        ["suspend", "--all"],
+        ["resume", "checkout"],
+        ["resume", "--all"],
+    ):
+        assert hivequeen(config, *arguments) == 0
+    assert daemon.requests == [
+        requests.Approve(target="3f2a91c04b7d"),
+        requests.TakeClaim(take_over=True),
+        requests.Suspend(environment=CHECKOUT, reason="load test", until=datetime(2027, 1, 31, 18, tzinfo=UTC)),
+        requests.Suspend(),
+        requests.Resume(environment=CHECKOUT),
+        requests.Resume(),
+    ]
+    assert {actor for _, actor in daemon.asked} == {pwd.getpwuid(os.getuid()).pw_name}
+    assert capsys.readouterr().out == "done so\n" * 6
+
+
+def test_without_a_daemon_it_is_done_under_the_daemons_lock(
+    config: Path, journal: SqliteJournal, tmp_path: Path, capsys: Captured
+) -> None:
+    assert hivequeen(config, "suspend", "checkout", "--until", "2h") == 0
+    (suspension,) = journal.recall(datetime.now(UTC)).suspensions
+    assert suspension.actor == pwd.getpwuid(os.getuid()).pw_name
+    with Lock(tmp_path / "state" / "state.db.lock"):
+        assert hivequeen(config, "resume", "checkout") == 1
+    assert "in use by another hivequeen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["suspend", "resume"])
+@pytest.mark.parametrize("arguments", [[], ["checkout", "--all"]])
+def test_everything_has_to_be_said(config: Path, capsys: Captured, command: str, arguments: list[str]) -> None:
+    assert hivequeen(config, command, *arguments) == 1
+    assert "say --all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2h", NOW + timedelta(hours=2)),
+        ("3d", NOW + timedelta(days=3)),
+        ("2027-01-31T19:00+01:00", datetime(2027, 1, 31, 18, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_written_as_people_do(text: str, expected: datetime) -> None:
+    assert moment(text, NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2027-01-31", "2027-01-31T18:00", "", "-2h"])
+def test_a_time_that_is_none_is_a_usage_error(config: Path, capsys: Captured, text: str) -> None:
+    assert hivequeen(config, "suspend", "checkout", f"--until={text}") == 1
+    assert "--until" in capsys.readouterr().err
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_is_two_lines_and_no_traceback(daemon: ScriptedDaemon, config: Path, capsys: Captured) -> None:
+    daemon.answers = {requests.Approve: Refused("nothing is held", remedy="see: hivequeen plan")}
+    assert hivequeen(config, "approve", "abcdef") == 1
+    assert capsys.readouterr().err == "Error: nothing is held\n  see: hivequeen plan\n"
+    with pytest.raises(Refused):
+        hivequeen(config, "--debug", "approve", "abcdef")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["frobnicate"], ["plan", "--frob"], ["approve"], ["events", "--limit", "0"], ["plan", "--format", "xml"]],
+)
+def test_a_usage_error_exits_1_for_2_means_changes_pending(
+    config: Path, capsys: Captured, arguments: list[str]
+) -> None:
+    assert hivequeen(config, *arguments) == 1
+    assert capsys.readouterr().err.startswith("Error: ")
+
+
+def test_a_name_that_cannot_be_one_is_refused_before_anything_is_asked(config: Path, capsys: Captured) -> None:
+    assert hivequeen(config, "plan", "Not_A_Name") == 1
+    assert "not the name of an environment" in capsys.readouterr().err
+
+
+def test_settings_that_are_missing_or_wrong_are_one_line_each(tmp_path: Path, capsys: Captured) -> None:
+    assert hivequeen(tmp_path / "missing.yml", "status") == 1
+    wrong = write_settings(tmp_path, fleet=7, mode="explode")
+    assert hivequeen(wrong, "status") == 1
+    complaints = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
+    assert len(complaints) == 3
+    assert any("mode" in line for line in complaints)
+
+
+# --- the process ----------------------------------------------------------------------------------------------------
+
+
+def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "reconciler", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_it_says_its_version() -> None:
+    done = process("--version")
+    assert (done.returncode, done.stdout) == (0, f"hivequeen {__version__}\n")
+
+
+def test_help_teaches_by_examples() -> None:
+    done = process("suspend", "--help")
+    assert done.returncode == 0
+    assert "hivequeen suspend checkout" in done.stdout
+
+
+def test_help_loads_none_of_the_heavy_libraries() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "reconciler", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert loaded.isdisjoint(
+        {"boto3", "botocore", "sqlalchemy", "jsonschema", "cryptography", "starlette", "uvicorn", "requests", "yaml"}
+    )
+
+
+def test_a_pipe_gets_plain_text(daemon: ScriptedDaemon, config: Path) -> None:
+    daemon.answers = {requests.AskPlan: answers.passed(made(HELD))}
+    done = process("--config", str(config), "plan")
+    assert done.returncode == 3
+    assert "\x1b" not in done.stdout
+    assert all(ord(character) < 0x2500 for character in done.stdout)  # no boxes
+
+
+def test_a_reader_that_goes_away_is_no_error(daemon: ScriptedDaemon, config: Path) -> None:
+    events = [
+        {"at": "2026-11-01T00:00:00Z", "kind": "K", "message": "m" * 500, "environment": "e", "node": None, "actor": ""}
+    ]
+    daemon.answers = {requests.AskEvents: {"events": events * 1000}}
+    with subprocess.Popen(
+        [sys.executable, "-m", "reconciler", "--config", str(config), "events"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.read(10)
+        running.stdout.close()
+        assert running.stderr.read() == b""
+
+
+def test_completion_knows_the_commands_and_the_environments(daemon: ScriptedDaemon, config: Path) -> None:
+    daemon.answers = {requests.AskStatus: {"environments": [{"name": "checkout"}, {"name": "staging"}]}}
+    line = f"hivequeen --config {config} plan ch"
+    words = {"COMP_WORDS": line, "COMP_CWORD": "4", "_HIVEQUEEN_COMPLETE": "complete_bash"}
+    assert process(**words).stdout.split() == ["checkout"]
+    words = {"COMP_WORDS": "hivequeen appr", "COMP_CWORD": "1", "_HIVEQUEEN_COMPLETE": "complete_bash"}
+    assert process(**words).stdout.split() == ["approve"]
+
+
+def test_ctrl_c_ends_following_without_a_word(daemon: ScriptedDaemon, config: Path) -> None:
+    first: dict[str, Any] = {
+        "at": "2026-11-01T00:00:00Z",
+        "kind": "K",
+        "message": "first",
+        "environment": "e",
+        "node": None,
+        "actor": "",
+    }
+    daemon.answers = {requests.AskEvents: [{"events": [first]}, {"events": [first, {**first, "message": "second"}]}]}
+    with subprocess.Popen(
+        [sys.executable, "-m", "reconciler", "--config", str(config), "events", "--follow", "--format", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        told = [json.loads(running.stdout.readline())["message"] for _ in range(2)]
+        running.send_signal(2)
+        assert running.wait(10) == 130
+        assert running.stderr.read() == ""
+    assert told == ["first", "second"]
