@@ -198,7 +198,7 @@ def phase_of(record: NodeRecord) -> Phase:
     return Phase.PENDING if record.registered_at is None else Phase.REGISTERED
 
 
-def node_document(node: Node, plan: EnvironmentPlan | None, now: datetime) -> Document:
+def node_document(node: Node, record: NodeRecord | None, plan: EnvironmentPlan | None, now: datetime) -> Document:
     instance = node.instance
     return {
         "name": node.name,
@@ -214,6 +214,8 @@ def node_document(node: Node, plan: EnvironmentPlan | None, now: datetime) -> Do
         "launched_at": moment(instance.launched_at),
         "age_seconds": max(0, int((now - instance.launched_at).total_seconds())),
         "is_stale": node.is_stale,
+        "first_run_ok": record.first_run_ok if record else None,
+        "first_run_log": record.first_run_log if record else "",
         "why": _why(node, plan),
     }
 
@@ -234,6 +236,8 @@ def remembered_node_document(record: NodeRecord, now: datetime) -> Document:
         "launched_at": moment(record.launched_at),
         "age_seconds": max(0, int((now - record.launched_at).total_seconds())),
         "is_stale": False,
+        "first_run_ok": record.first_run_ok,
+        "first_run_log": record.first_run_log,
         "why": "as the journal remembers it; EC2 and Chef were not asked",
     }
 

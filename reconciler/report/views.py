@@ -159,7 +159,8 @@ class _Picture:
     def nodes(self, name: EnvironmentName, now: datetime) -> list[Document]:
         seen = self._seen(name)
         if seen is not None:
-            return [documents.node_document(node, self.plan(name), now) for node in seen.nodes]
+            known, plan = self._memory.nodes, self.plan(name)
+            return [documents.node_document(node, known.get(node.instance_id), plan, now) for node in seen.nodes]
         records = sorted(self._memory.nodes.values(), key=lambda record: (record.launched_at, record.instance_id))
         return [documents.remembered_node_document(one, now) for one in records if one.environment == name]
 
