@@ -63,10 +63,10 @@ class Demo:
     def _start(self) -> None:
         source = self.directory / "envs.git"
         self._git(self.directory, "init", "--quiet", "--bare", "--initial-branch=main", str(source))
-        self._git(self.directory, "clone", "--quiet", str(source), str(self.clone))
+        self._git(self.directory, "init", "--quiet", "--initial-branch=main", str(self.clone))
+        self._git(self.clone, "remote", "add", "origin", str(source))
         self._git(self.clone, "config", "user.name", "You")
         self._git(self.clone, "config", "user.email", "you@example.com")
-        self._git(self.clone, "checkout", "--quiet", "-B", "main")
         shutil.copytree(ROOT / FOLDER, self.clone / FOLDER)
         self.push("The sample environments")
         self._run("sandbox", "sandbox", "--directory", str(self.config.parent), "--repository", str(source))
@@ -124,7 +124,7 @@ class Demo:
     def push(self, message: str) -> None:
         self._git(self.clone, "add", "--all")
         self._git(self.clone, "commit", "--quiet", "--message", message)
-        self._git(self.clone, "push", "--quiet", "origin", "main")
+        self._git(self.clone, "push", "--quiet", "--set-upstream", "origin", "main")
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
