@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -144,7 +145,7 @@ class GitRepository:
     def commit(self, revision: RevisionId) -> Commit:
         with self._lock:
             text = self._ask(revision, "log", "-1", "--encoding=UTF-8", "--format=%an <%ae>%x00%ct%x00%s", revision)
-        author, seconds, subject = text.decode(errors="replace").removesuffix("\n").split("\0", 2)
+        author, seconds, subject = map(_printable, text.decode(errors="replace").removesuffix("\n").split("\0", 2))
         at = datetime.fromtimestamp(min(int(seconds), _LAST_MOMENT_S), UTC)
         return Commit(revision=revision, author=author, subject=subject, at=at)
 
@@ -196,7 +197,8 @@ class GitRepository:
         self._count_request("git", "fetch", "ok")
         self._fetches += 1
         if self._fetches % TIDY_EVERY_FETCHES == 0:  # each leaves loose objects, and many of them slow down every read
-            self._git.run("-c", "gc.auto=1000", "gc", "--auto", "--quiet", timeout_s=FETCH_TIMEOUT_S)
+            with suppress(Transient):  # the fetch went well, and tidying can wait
+                self._git.run("-c", "gc.auto=1000", "gc", "--auto", "--quiet", timeout_s=FETCH_TIMEOUT_S)
         return tip
 
     def _verify(self, tip: RevisionId) -> None:
@@ -268,3 +270,8 @@ def _checked(name: str) -> str:
     if not is_object_id(name):
         raise SourceRejected(f'"{name}" is no full revision or blob id')
     return name
+
+
+def _printable(text: str) -> str:
+    """Whoever may push could otherwise steer the terminal of whoever looks."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

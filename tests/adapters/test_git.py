@@ -283,7 +283,7 @@ class TestNothingRuns:
         assert "repository.url" in stalled.value.remedy
         assert not ran.exists()
 
-    @pytest.mark.parametrize("url", ["--upload-pack=touch ran", "-x", "--upload-pack=touch /tmp/ran:x"])
+    @pytest.mark.parametrize("url", ["--upload-pack=touch ran", "-x", "--upload-pack=touch /elsewhere/ran:x"])
     def test_a_relative_path_is_never_an_option(self, mirror: Path, url: str) -> None:
         with pytest.raises(Stalled, match="not appear to be a git repository"):
             follow(url, mirror).fetch()

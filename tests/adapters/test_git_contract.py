@@ -289,6 +289,12 @@ def test_a_commit_says_who_when_and_why(site: Site) -> None:
     assert commit.at.tzinfo is not None
 
 
+def test_a_commits_subject_does_not_steer_terminals(site: Site) -> None:
+    revision = site.upstream.push({"a.yml": "1"}, subject="red \x1b[31m")
+    site.repository.fetch()
+    assert site.repository.commit(revision).subject == "red \N{REPLACEMENT CHARACTER}[31m"
+
+
 def test_marking_is_repeatable(site: Site) -> None:
     revision = site.upstream.push({"a.yml": "1"})
     site.repository.fetch()

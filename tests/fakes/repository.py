@@ -159,7 +159,10 @@ class FakeRepository:
         revision = RevisionId(_sha1(repr((number, parent, entries, subject, author)).encode()))
         self._commits[revision] = _Stored(
             commit=Commit(
-                revision=revision, author=author, subject=subject, at=FIRST_COMMIT_AT + timedelta(minutes=number)
+                revision=revision,
+                author=author,
+                subject=_printable(subject),
+                at=FIRST_COMMIT_AT + timedelta(minutes=number),
             ),
             parent=parent,
             entries=entries,
@@ -198,3 +201,7 @@ class FakeRepository:
 
 def _sha1(body: bytes) -> str:
     return hashlib.sha1(body, usedforsecurity=False).hexdigest()
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
