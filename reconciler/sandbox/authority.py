@@ -5,6 +5,7 @@ from base64 import encodebytes
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -13,7 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from reconciler.sandbox.ec2_account import Launched
+if TYPE_CHECKING:  # moto is slow to import, and those who only sign do without
+    from reconciler.sandbox.ec2_account import Launched
 
 LIFETIME = timedelta(days=3650)
 SKEW = timedelta(days=1)  # a certificate is valid a little before it is made: clocks differ
@@ -49,7 +51,7 @@ class IdentityAuthority:
         return encodebytes(sign(self._key, document)).rstrip(b"\n")
 
 
-def identity_document(launched: Launched) -> bytes:
+def identity_document(launched: "Launched") -> bytes:
     """As IMDS serves it: JSON over several lines."""
     fields = {
         "accountId": launched.account_id,

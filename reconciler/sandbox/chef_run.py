@@ -74,6 +74,7 @@ class ChefRun:
         now: Callable[[], datetime],
         fails: Callable[[str], bool] = lambda _: False,
         say: Callable[[str], None] = lambda _: None,
+        http: requests.Session | None = None,
     ) -> None:
         self._server_url = server_url.rstrip("/")
         self._name = name
@@ -82,6 +83,7 @@ class ChefRun:
         self._now = now
         self._fails = fails
         self._say = say
+        self._http = http or requests.Session()
 
     def run(self, *, run_list: tuple[str, ...] | None = None, environment: str | None = None) -> None:
         """One run; the first one brings the run list and the environment, later ones take the server's.
@@ -156,7 +158,7 @@ class ChefRun:
             method=method, path=urlsplit(url).path, body=content, user=self._name, key=self._key, now=self._now()
         )
         try:
-            answer = requests.request(method, url, data=content, headers=headers, timeout=TIMEOUT_S)
+            answer = self._http.request(method, url, data=content, headers=headers, timeout=TIMEOUT_S)
             if answer.status_code == HTTPStatus.NOT_FOUND:
                 return {}
             answer.raise_for_status()

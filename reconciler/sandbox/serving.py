@@ -1,5 +1,6 @@
 """Serves a Starlette application of the sandbox on loopback, from a thread of this process."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,13 @@ class _Uvicorn(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self.is_serving.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets=sockets)
+        for connection in list(self.server_state.connections):  # over TLS an idle client need not agree to close
+            if connection.transport is not None:
+                connection.transport.abort()
+        await asyncio.sleep(0)  # the transports close in the loop's next round
 
 
 @contextmanager

@@ -29,6 +29,7 @@ BODY_S_MAX = 20.0  # nodes are near; slower is not a node
 AT_ONCE = 16  # requests that ask EC2 and Chef at the same time
 WAITING_MAX = 256  # beyond this a node is better off coming back
 RETRY_AFTER_S = 15
+HANG_UP = {"Connection": "close"}  # a node asks once or twice in its life: idle connections are only in the way
 
 # Of one address. A fleet behind one NAT gateway shares it, so this bounds floods, not fleets.
 REQUESTS_PER_S = 20.0
@@ -100,6 +101,7 @@ def create_nodes_app(
             Route(REPORT, answering(frozenset({"report", "signature"}), report), methods=["POST"]),
         ],
         exception_handlers={
+            HTTPStatus.BAD_REQUEST: _bad_request,
             HTTPStatus.NOT_FOUND: _not_found,
             HTTPStatus.METHOD_NOT_ALLOWED: _not_found,
             Exception: _failed,
@@ -145,16 +147,22 @@ def _bounded(receive: Receive) -> Receive:
 
 def _response(answer: Answer) -> Response:
     headers = {} if answer.retry_after_s is None else {"Retry-After": str(answer.retry_after_s)}
-    return PlainTextResponse(answer.body, status_code=answer.status, headers=headers)
+    return PlainTextResponse(answer.body, status_code=answer.status, headers=HANG_UP | headers)
 
 
 def _busy(status: HTTPStatus) -> Response:
-    return PlainTextResponse("busy\n", status_code=status, headers={"Retry-After": str(RETRY_AFTER_S)})
+    return PlainTextResponse("busy\n", status_code=status, headers=HANG_UP | {"Retry-After": str(RETRY_AFTER_S)})
 
 
 def _not_found(request: Request, error: Exception) -> Response:
     del request, error
-    return PlainTextResponse("not found\n", status_code=HTTPStatus.NOT_FOUND)
+    return PlainTextResponse("not found\n", status_code=HTTPStatus.NOT_FOUND, headers=HANG_UP)
+
+
+def _bad_request(request: Request, error: Exception) -> Response:
+    del request
+    detail = error.detail if isinstance(error, HTTPException) else ""
+    return PlainTextResponse(f"{detail}\n", status_code=HTTPStatus.BAD_REQUEST, headers=HANG_UP)
 
 
 def _failed(request: Request, error: Exception) -> Response:
