@@ -4,7 +4,7 @@ Every type that applies is always there, true or false, so that a script need no
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from typing import Final
 
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.desired import Environment
-from reconciler.model.memory import Suspension
+from reconciler.model.memory import Backoff, Suspension
 from reconciler.model.names import EnvironmentName, RevisionId, RoleName
 from reconciler.model.observed import ObservedEnvironment, Phase
 from reconciler.model.passes import Failure, Outcome, Pass, Result
@@ -45,6 +45,17 @@ HOLDING: Final[Mapping[Guard, str]] = MappingProxyType(
     }
 )
 
+# By the stage of the pass that failed.
+FAILED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "source": "SourceFailed",
+        "spec": "SpecFailed",
+        "observe": "ObserveFailed",
+        "claim": "ClaimFailed",
+        "converge": "ConvergeFailed",
+    }
+)
+
 REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
     {
         ConditionType.READY: frozenset(
@@ -62,8 +73,8 @@ REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
                 "NodeLost",
                 "RoleHalted",
                 "ActionRefused",
-                "AccessNeeded",
                 "NothingStuck",
+                *FAILED.values(),
             }
         ),
         ConditionType.HELD: frozenset({*HOLDING.values(), "NothingHeld"}),
@@ -71,7 +82,7 @@ REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
         ConditionType.STALE: frozenset({"ChefSilent", "ChefHeard"}),
         ConditionType.LOST: frozenset({"TagMissing", "AllTagged"}),
         ConditionType.NOT_OWNER: frozenset({"ClaimedByAnother", "ClaimIsOurs"}),
-        ConditionType.DEGRADED: frozenset({"ReadFailed", "ActionFailed", "OutcomeUnknown", "Healthy"}),
+        ConditionType.DEGRADED: frozenset({*FAILED.values(), "ActionFailed", "OutcomeUnknown", "Healthy"}),
     }
 )
 
@@ -97,14 +108,18 @@ def of_pass(made: Pass, before: Iterable[Condition] = ()) -> Mapping[Environment
     if made.plan is None:
         return conditions
     for plan in made.plan.environments:
-        conditions[plan.name] = _of_environment(made, plan)
+        conditions[plan.name] = _of_environment(
+            made, plan, {condition.type: condition for condition in known if condition.environment == plan.name}
+        )
     if made.scope.is_full:
         gone = {condition.environment for condition in known} - set(conditions)
         conditions.update((name, ()) for name in gone)
     return conditions
 
 
-def _of_environment(made: Pass, plan: EnvironmentPlan) -> tuple[Condition, ...]:
+def _of_environment(
+    made: Pass, plan: EnvironmentPlan, before: Mapping[ConditionType, Condition]
+) -> tuple[Condition, ...]:
     observed = made.observed.environments.get(plan.name) if made.observed else None
     if not plan.is_declared and plan.is_converged and (observed is None or observed.is_empty):
         return ()
@@ -115,8 +130,16 @@ def _of_environment(made: Pass, plan: EnvironmentPlan) -> tuple[Condition, ...]:
         outcomes=[outcome for outcome in made.outcomes if outcome.action.environment == plan.name],
         failures=[failure for failure in made.failures if failure.environment == plan.name],
         suspensions=_in_force(made.memory.suspensions if made.memory else (), made.started_at),
+        backoff=_backoff(made, plan.name),
+        before=before,
         revision=made.revision,
     )
+
+
+def _backoff(made: Pass, name: EnvironmentName) -> Backoff | None:
+    """The one in force; else its actions are tried again in this pass."""
+    backoff = made.memory.backoffs.get(name) if made.memory else None
+    return backoff if backoff is not None and backoff.until > made.started_at else None
 
 
 def summarise(
@@ -127,6 +150,8 @@ def summarise(
     outcomes: Sequence[Outcome],
     failures: Sequence[Failure],
     suspensions: Sequence[Suspension],
+    backoff: Backoff | None,
+    before: Mapping[ConditionType, Condition],
     revision: RevisionId | None,
 ) -> tuple[Condition, ...]:
     """All conditions of one environment.
@@ -135,12 +160,17 @@ def summarise(
         plan: after the guards.
         declared: None where the file is gone or frozen.
         suspensions: those in force, of any scope.
+        backoff: the one in force. Nothing is tried then, so what was said of the failure `before` still holds.
     """
     nodes = observed.nodes if observed else ()
     stalled = _stalled(plan, outcomes, failures)
     held = _held(plan.blocked)
     suspended = _suspended(plan, declared, suspensions)
     degraded = _degraded(outcomes, failures)
+    if backoff is not None:
+        stalled = stalled or _still(before, ConditionType.STALLED, {"ActionRefused", *FAILED.values()})
+        degraded = degraded or _still(before, ConditionType.DEGRADED, REASONS[ConditionType.DEGRADED])
+        degraded = degraded or _Said("ActionFailed", backoff.message)
     saying = {
         ConditionType.READY: _ready(
             plan, declared, observed, stalled=stalled, held=held, suspended=suspended, degraded=degraded
@@ -176,11 +206,13 @@ def installation_conditions(made: Pass, before: Iterable[Condition] = ()) -> tup
         ConditionType.NOT_OWNER: _by_guard(blocked, {Guard.NOT_OWNER: "ClaimedByAnother"}),
         ConditionType.SUSPENDED: _everything_suspended(made, blocked),
         ConditionType.HELD: _held(blocked),
-        ConditionType.STALLED: _first("AccessNeeded", [(failure.message, failure.remedy) for failure in needing]),
-        ConditionType.DEGRADED: _first(
-            "ReadFailed", [(f"{failure.stage}: {failure.message}", failure.remedy) for failure in general]
-        ),
+        ConditionType.STALLED: _failed(needing),
+        ConditionType.DEGRADED: _failed(general),
     }
+    if not made.scope.is_full and all(one.revision == made.revision for one in old.values()):
+        # Scoped passes do not fetch: they cannot know that the repository answers again, unless its news woke them.
+        for kind in (ConditionType.STALLED, ConditionType.DEGRADED):
+            saying[kind] = saying[kind] or _still(old, kind, {FAILED["source"]})
     unknown = {ConditionType.NOT_OWNER, ConditionType.HELD} if made.plan is None else set[ConditionType]()
     if made.memory is None:
         unknown.add(ConditionType.SUSPENDED)
@@ -287,8 +319,7 @@ def _stalled(plan: EnvironmentPlan, outcomes: Sequence[Outcome], failures: Seque
         more = f" (and {len(others)} more)" if others else ""
         return _Said(first.reason, first.message + more, first.remedy)
     refused = [(f"{o.action.name}: {o.message}", o.remedy) for o in outcomes if o.needs_person]
-    needing = [(failure.message, failure.remedy) for failure in failures if failure.needs_person]
-    return _first("ActionRefused", refused) or _first("AccessNeeded", needing)
+    return _first("ActionRefused", refused) or _failed([failure for failure in failures if failure.needs_person])
 
 
 def _held(blocked: Sequence[Blocked]) -> _Said | None:
@@ -338,8 +369,23 @@ def _degraded(outcomes: Sequence[Outcome], failures: Sequence[Failure]) -> _Said
     """What fails and is tried again by itself; what needs a person is tried again as well, and is Stalled besides."""
     unknown = [(f"{o.action.name}: {o.message}", o.remedy) for o in outcomes if o.result is Result.UNKNOWN]
     refused = [(f"{o.action.name}: {o.message}", o.remedy) for o in outcomes if o.result is Result.REFUSED]
-    failed = [(f"{failure.stage}: {failure.message}", failure.remedy) for failure in failures]
-    return _first("ReadFailed", failed) or _first("ActionFailed", refused) or _first("OutcomeUnknown", unknown)
+    return _failed(failures) or _first("ActionFailed", refused) or _first("OutcomeUnknown", unknown)
+
+
+def _failed(failures: Sequence[Failure]) -> _Said | None:
+    if not failures:
+        return None
+    return _first(
+        FAILED.get(failures[0].stage, f"{failures[0].stage.capitalize()}Failed"),
+        [(f"{failure.stage}: {failure.message}", failure.remedy) for failure in failures],
+    )
+
+
+def _still(before: Mapping[ConditionType, Condition], kind: ConditionType, reasons: Collection[str]) -> _Said | None:
+    said = before.get(kind)
+    if said is None or not said.is_true or said.reason not in reasons:
+        return None
+    return _Said(said.reason, said.message, said.remedy)
 
 
 def _first(reason: str, troubles: Sequence[tuple[str, str]]) -> _Said | None:

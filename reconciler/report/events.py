@@ -85,7 +85,7 @@ _TURNS: Final[Mapping[ConditionType, tuple[EventKind, EventKind | None, str]]] =
     }
 )
 
-# Where another message under the same reason is another trouble. A failing API words the same one differently each time.
+# Where another message is another trouble. A failing API words the same one differently each time.
 _TOLD_BY_MESSAGE: Final = frozenset({ConditionType.STALLED, ConditionType.HELD, ConditionType.LOST})
 
 
@@ -127,9 +127,10 @@ def _turn(old: Condition | None, new: Condition) -> tuple[EventKind | None, str]
     was_true = old is not None and old.is_true
     if not new.is_true:
         return (ended, all_clear) if was_true else (None, "")
-    is_same = old is not None and was_true and old.reason == new.reason
-    if is_same and old is not None and (old.message == new.message or new.type not in _TOLD_BY_MESSAGE):
-        return None, ""
+    if old is not None and was_true:
+        is_other = (old.reason, old.message) != (new.reason, new.message)
+        if not (is_other and new.type in _TOLD_BY_MESSAGE):
+            return None, ""
     if new.type is ConditionType.SUSPENDED and new.reason != "ByFile":
         return None, ""  # told with its actor when it was asked for; observe mode is a setting
     return begun, f"{new.message} → {new.remedy}" if new.remedy else new.message

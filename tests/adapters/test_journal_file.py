@@ -150,6 +150,13 @@ def test_a_file_that_is_no_database_stalls_with_a_way_out(tmp_path: Path) -> Non
         assert "hivequeen claim --take-over" in stalled.value.remedy
 
 
+def test_a_path_that_cannot_be_read_stalls_a_reader(tmp_path: Path) -> None:
+    (tmp_path / "state.db").mkdir()
+    with pytest.raises(Stalled, match="cannot be read") as stalled:
+        SqliteJournal.open_readonly(url(tmp_path))
+    assert "user of the daemon" in stalled.value.remedy
+
+
 # --- readers --------------------------------------------------------------------------------------------------------
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.conditions import Condition, ConditionType
-from reconciler.model.memory import Memory, Suspension
-from reconciler.model.names import EnvironmentName
+from reconciler.model.memory import Backoff, Memory, Suspension
+from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import Phase
 from reconciler.model.passes import Failure, Pass, Result, Scope
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall, Waiting
@@ -241,16 +241,41 @@ def test_a_pass_that_failed_keeps_what_it_could_not_find_out() -> None:
     assert set(after) == {None}
     assert {c.type: c.reason for c in after[None] if c.is_true} == {
         ConditionType.NOT_OWNER: "ClaimedByAnother",
-        ConditionType.STALLED: "AccessNeeded",
-        ConditionType.DEGRADED: "ReadFailed",
+        ConditionType.STALLED: "ObserveFailed",
+        ConditionType.DEGRADED: "ObserveFailed",
     }
+
+
+def test_while_an_environment_backs_off_its_trouble_stays_as_it_was_said() -> None:
+    outcome = done(launch(), Result.REFUSED, "InstanceLimitExceeded", remedy="raise the quota", needs_person=True)
+    said = of_pass(made(EnvironmentPlan(name=CHECKOUT, actions=(launch(),)), outcomes=[outcome]))[CHECKOUT]
+    waiting = EnvironmentPlan(name=CHECKOUT, waiting=(Waiting(message="failed once, tried again at 12:01:00"),))
+    backoff = Backoff(environment=CHECKOUT, failures=1, until=NOON + timedelta(minutes=1), message="refused")
+    backing_off = replace(memory(), backoffs={CHECKOUT: backoff})
+    for before, expected in ((said, "launch_nodes: InstanceLimitExceeded"), ((), "refused")):
+        after = {c.type: c for c in of_pass(made(waiting, remembered=backing_off), before)[CHECKOUT]}
+        assert after[ConditionType.DEGRADED].is_true
+        assert after[ConditionType.DEGRADED].message == expected
+        assert after[ConditionType.STALLED].is_true == bool(before)
+    tried_again = made(EnvironmentPlan(name=CHECKOUT, actions=(launch(),)), outcomes=[done(launch())])
+    assert {c.type for c in of_pass(tried_again, said)[CHECKOUT] if c.is_true} == {ConditionType.RECONCILING}
+
+
+def test_a_scoped_pass_cannot_know_that_the_repository_answers_again() -> None:
+    failure = replace(UNREACHABLE, stage="source", message="the repository cannot be reached")
+    said = of_pass(made(failures=[failure]))[None]
+    scoped = made(scope=Scope(environments=frozenset({CHECKOUT}), because="registration"))
+    assert {c.reason for c in of_pass(scoped, said)[None] if c.is_true} == {"SourceFailed"}
+    assert {c.reason for c in of_pass(made(), said)[None] if c.is_true} == set()
+    of_news = [replace(condition, revision=RevisionId("0" * 40)) for condition in said]
+    assert {c.reason for c in of_pass(scoped, of_news)[None] if c.is_true} == set()
 
 
 def test_an_unreachable_endpoint_degrades_with_its_remedy_and_needs_nobody() -> None:
     passed = made(failures=[UNREACHABLE], is_planned=False)
     condition = of(passed, None)[ConditionType.DEGRADED]
     assert (condition.message, condition.remedy) == ("observe: EC2 is unreachable", "check the network")
-    assert true_ones(passed, None) == {ConditionType.DEGRADED: "ReadFailed"}
+    assert true_ones(passed, None) == {ConditionType.DEGRADED: "ObserveFailed"}
 
 
 PLANS = st.builds(

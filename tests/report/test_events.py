@@ -7,6 +7,7 @@ import pytest
 from reconciler.model.actions import ActionName
 from reconciler.model.conditions import Condition, Event
 from reconciler.model.memory import (
+    Backoff,
     Fact,
     IntentEnded,
     IntentState,
@@ -19,7 +20,7 @@ from reconciler.model.memory import (
 from reconciler.model.names import ChefName, IntentToken
 from reconciler.model.observed import ChefRole, Phase
 from reconciler.model.passes import Failure, Pass, Result
-from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall
+from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall, Waiting
 from reconciler.report import conditions, events
 from tests.report.world import (
     CHECKOUT,
@@ -162,6 +163,29 @@ def test_an_api_that_fails_in_ever_new_words_is_told_once() -> None:
         [],
         [],
         ["Recovered", "Ready"],
+    ]
+
+
+def test_trouble_that_backs_off_is_told_once_and_its_end_once() -> None:
+    plan = EnvironmentPlan(name=CHECKOUT, actions=(launch(),))
+    refused = made(plan, outcomes=[done(launch(), Result.REFUSED, "no quota", needs_person=True)])
+    until = NOON + 60 * SECOND
+    backoff = Backoff(environment=CHECKOUT, failures=1, until=until, message="no quota")
+    waiting = made(
+        EnvironmentPlan(name=CHECKOUT, waiting=(Waiting(message="failed once"),)),
+        remembered=replace(memory(), backoffs={CHECKOUT: backoff}),
+    )
+    unknown = made(plan, outcomes=[done(launch(), Result.UNKNOWN, "timed out", needs_person=False)])
+    calm = made(EnvironmentPlan(name=CHECKOUT))
+    assert told(refused, waiting, waiting, refused, waiting, unknown, waiting, calm) == [
+        ["Stalled", "Degraded"],
+        [],
+        [],
+        [],
+        [],
+        ["Unstalled"],
+        [],
+        ["Ready", "Recovered"],
     ]
 
 

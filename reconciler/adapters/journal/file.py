@@ -79,6 +79,12 @@ def open_for_reading(path: Path, *, migrations: Mapping[int, Migration]) -> Engi
     try:
         with translated(path), engine.connect() as connection:
             _check(path, _version(connection), newest=1 + len(migrations))
+    except (Transient, Refused) as error:
+        engine.dispose()
+        raise Stalled(
+            f"the state file {path} cannot be read: {error.message}",
+            remedy="run this as root or as the user of the daemon, or ask the daemon through its control socket",
+        ) from error
     except BaseException:
         engine.dispose()
         raise
