@@ -67,6 +67,15 @@ def test_two_new_installations_never_share_an_id(tmp_path: Path) -> None:
         assert one.recall(NOON).installation != other.recall(NOON).installation
 
 
+def test_a_commit_is_on_the_disk_and_readers_do_not_block(tmp_path: Path) -> None:
+    with SqliteJournal(url(tmp_path)) as journal, journal._read() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+
+
 # --- versions -------------------------------------------------------------------------------------------------------
 
 
