@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import assert_never
 
 from reconciler.enroll import answers
 from reconciler.enroll.answers import Answer
@@ -96,6 +97,8 @@ class Enrollment:
                 return self._defer(reason, message, now, record)
             case Accepted(record=record):
                 return self._admit(record, public_key, now)
+            case _ as unreachable:
+                assert_never(unreachable)
 
     def _verdict(
         self, identity: IdentityDocument, public_key: str, record: NodeRecord | None, now: datetime

@@ -15,7 +15,7 @@ from reconciler.enroll.verdicts import Refusal
 from reconciler.errors import Denied, SettingsError, Transient
 from reconciler.model import tags
 from reconciler.model.memory import NodeGone, NodeReady, SightedAgain, Suspended, Suspension
-from reconciler.model.names import ChefName, InstanceId
+from reconciler.model.names import ChefName, EnvironmentName, InstanceId
 from reconciler.sandbox.authority import IdentityAuthority, public_pem
 from reconciler.settings import Mode
 from tests.enroll.world import AWS, ENVIRONMENT, SERVER_URL, Form, World, form_of, settings_for
@@ -343,6 +343,15 @@ def test_while_suspended_nodes_are_put_off(world: World, key: RSAPrivateKey, env
     assert_deferred(world, world.register(world.form(node, key)), "suspended")
     assert world.record(node).public_key is None
     world.clock.advance(600)
+    assert world.register(world.form(node, key)).status is HTTPStatus.OK
+
+
+def test_another_environments_suspension_is_nothing_to_it(world: World, key: RSAPrivateKey) -> None:
+    node = world.launch()
+    suspension = Suspension(
+        environment=EnvironmentName("staging"), reason="Friday", actor="ops", since=world.clock.now(), until=None
+    )
+    world.journal.record(world.clock.now(), Suspended(suspension=suspension))
     assert world.register(world.form(node, key)).status is HTTPStatus.OK
 
 
