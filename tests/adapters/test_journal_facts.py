@@ -1,6 +1,7 @@
 """What is recorded is what is recalled, by whoever opens the file next."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,8 @@ from sqlalchemy.exc import StatementError
 
 from reconciler.adapters.journal import SqliteJournal
 from reconciler.model.memory import (
+    Approval,
+    Approved,
     Cause,
     Fact,
     FirstRunReported,
@@ -24,6 +27,7 @@ from reconciler.model.memory import (
     NodeOdd,
     NodeReady,
     NodeSeen,
+    Removal,
     Resumed,
     RevisionApplied,
     RoleSettled,
@@ -42,13 +46,17 @@ from tests.adapters.journal_model import JournalModel
 HOUR = timedelta(hours=1)
 SECOND = InstanceId("i-00000000000000002")
 steps = st.lists(
-    st.tuples(st.integers(0, 130).map(lambda minutes: timedelta(minutes=minutes)), st.lists(facts, max_size=4)),
-    max_size=20,
+    st.tuples(
+        st.integers(0, 130).map(lambda minutes: timedelta(minutes=minutes)), st.lists(facts, min_size=1, max_size=5)
+    ),
+    min_size=5,
+    max_size=25,
 )
 
 
+@pytest.mark.slow
 @given(steps=steps, registering=instance_ids)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_sequence_of_facts_is_recalled_as_its_meaning_says(
     steps: list[tuple[timedelta, list[Fact]]], registering: InstanceId
 ) -> None:
@@ -182,6 +190,17 @@ def test_resuming_one_environment_gives_its_roles_a_fresh_streak(journal: Sqlite
     kept = memory.troubles[CHECKOUT, WEB]
     assert (kept.failures, kept.is_halted, kept.since) == (0, False, NOON + HOUR)
     assert memory.suspensions == (everything,)
+
+
+def test_an_approval_comes_back_with_its_removals_until_it_expires(journal: SqliteJournal) -> None:
+    gone = Removal(environment=CHECKOUT, action="terminate_node", role=WEB, target=FIRST, change="image: ami-1 → ami-2")
+    approval = Approval(
+        digest="3f2a", removals=frozenset({gone}), actor="ops", at=NOON, expires_at=NOON + timedelta(hours=24)
+    )
+    of_revision = replace(approval, digest="a" * 40, removals=frozenset())
+    journal.record(NOON, Approved(approval=approval), Approved(approval=of_revision))
+    assert journal.recall(NOON + timedelta(hours=23)).approvals == (approval, of_revision)
+    assert journal.recall(NOON + timedelta(hours=24)).approvals == ()
 
 
 def test_all_facts_of_one_call_or_none(journal: SqliteJournal) -> None:
