@@ -78,9 +78,10 @@ def _refusals(stem: str, same: Sequence[TreeEntry], folder: str) -> Iterator[Fin
 
 
 def _is_misnamed(entry: TreeEntry) -> bool:
-    """Meant as an environment or template, but its name cannot be one. A submodule or a file below is not meant so."""
+    """Meant as an environment or template, but its name cannot be one. Hidden files and files below are not meant so."""
     path = PurePosixPath(entry.path)
-    return len(path.parts) == 1 and path.suffix.lower() in _ENDINGS and entry.mode != _SUBMODULE
+    is_visible = len(path.parts) == 1 and not path.name.startswith(".")
+    return is_visible and path.suffix.lower() in _ENDINGS and entry.mode != _SUBMODULE
 
 
 def _misnamed(entry: TreeEntry, folder: str) -> Finding:
@@ -132,7 +133,7 @@ def _traces(
 
 def _names_borne(entry: TreeEntry, *, is_misnamed: bool) -> Iterator[EnvironmentName]:
     base = PurePosixPath(entry.path).name
-    stem, dot, _ = base.partition(".")
+    stem, dot, _ = base.lstrip(".").partition(".")
     borne = stem.removeprefix("_").lower()
     if dot and is_environment_name(borne):
         yield EnvironmentName(borne)
@@ -143,7 +144,7 @@ def _names_borne(entry: TreeEntry, *, is_misnamed: bool) -> Iterator[Environment
 def _is_stray_spec(entry: TreeEntry) -> bool:
     """A YAML file below the folder looks like an environment that was moved; a note or a template does not."""
     path = PurePosixPath(entry.path)
-    return path.suffix.lower() in _ENDINGS and not path.name.startswith("_")
+    return path.suffix.lower() in _ENDINGS and not path.name.startswith(("_", "."))
 
 
 def _meant(stem: str) -> str:
