@@ -131,6 +131,7 @@ class Sandbox:
             "tls": {"certificate": str(folder / "nodes.pem"), "key": str(folder / "nodes-key.pem")},
             "control": str(folder / "control.sock"),
             "state": f"sqlite:///{folder / 'state.db'}",
+            "intervals": {"progress": "1s"},  # here nodes boot within seconds
         }
 
     def _write(self, name: str, content: str) -> None:

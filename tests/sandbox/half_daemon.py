@@ -5,11 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import botocore.session
-import yaml
 
 from reconciler.adapters.chef import PyChefServer
 from reconciler.adapters.clock import SystemClock
@@ -22,19 +19,11 @@ from reconciler.enroll.register import Enrollment
 from reconciler.enroll.report import FirstRuns
 from reconciler.model import tags
 from reconciler.model.memory import Intent, IntentLaunched, IntentOpened, LaunchParameters
-from reconciler.model.names import ChefName, EnvironmentName, FleetId, ImageId, InstanceId, IntentToken, RoleName
+from reconciler.model.names import ChefName, EnvironmentName, ImageId, InstanceId, IntentToken, RoleName
 from reconciler.model.observed import ChefEnvironment, ChefRole
 from reconciler.sandbox import Sandbox
 from reconciler.sandbox.ec2_account import IMAGES, SECURITY_GROUP, SUBNETS
-from reconciler.settings import (
-    AwsSettings,
-    BootstrapSettings,
-    ChefSettings,
-    ListenSettings,
-    RepositorySettings,
-    Settings,
-    TlsSettings,
-)
+from reconciler.settings import Settings, load
 from reconciler.web.nodes import create_nodes_app
 from reconciler.web.server import Server, Tls
 
@@ -82,7 +71,7 @@ class HalfDaemon:
 @contextmanager
 def half_daemon(sandbox: Sandbox) -> Iterator[HalfDaemon]:
     """Runs by the `hivequeen.yml` that the sandbox wrote."""
-    settings = _settings(yaml.safe_load(sandbox.settings.read_text()))
+    settings = load(sandbox.settings)
     clock = SystemClock()
     refused: Counter[str] = Counter()
     why_not: list[str] = []
@@ -125,23 +114,6 @@ def half_daemon(sandbox: Sandbox) -> Iterator[HalfDaemon]:
                 why_not=why_not,
             )
     chef.close()
-
-
-def _settings(written: Mapping[str, Any]) -> Settings:
-    def paths(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-        return {key: Path(value) if key in keys else value for key, value in section.items()}
-
-    return Settings(
-        fleet=FleetId(written["fleet"]),
-        repository=RepositorySettings(**written["repository"]),
-        aws=AwsSettings(**written["aws"]),
-        chef=ChefSettings(**paths(written["chef"], "client_key")),
-        bootstrap=BootstrapSettings(**paths(written["bootstrap"], "ca_certificate", "identity_certificates")),
-        listen=ListenSettings(**written["listen"]),
-        tls=TlsSettings(**paths(written["tls"], "certificate", "key")),
-        control=Path(written["control"]),
-        state=written["state"],
-    )
 
 
 def _session(credentials: Mapping[str, str]) -> botocore.session.Session:
