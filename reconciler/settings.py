@@ -244,12 +244,12 @@ def _file_faults(document: Document, folder: Path) -> Iterator[_Fault]:
 
 def _trouble(path: Path) -> str:
     try:
-        status = path.stat()
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "is not a file"
+        path.open("rb").close()
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if not stat.S_ISREG(status.st_mode):
-        return "is not a file"
-    return "" if os.access(path, os.R_OK) else "cannot be read by this user"
+    return ""
 
 
 def _settings(tree: Mapping[str, Any], folder: Path) -> Settings:
