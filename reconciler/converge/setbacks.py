@@ -1,7 +1,7 @@
 """After converging: which environments back off, and which roles are in trouble. Pure."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,15 +15,17 @@ from reconciler.model.memory import (
     EnvironmentRecovered,
     Fact,
     Memory,
+    RoleRecovered,
     RoleTroubled,
     Trouble,
 )
-from reconciler.model.names import EnvironmentName
+from reconciler.model.names import EnvironmentName, RoleName
 from reconciler.model.passes import Outcome, Result
 
 BACKOFF_FIRST: Final = timedelta(seconds=1)
 BACKOFF_MAX: Final = timedelta(minutes=15)
 DOUBLINGS_MAX: Final = 10  # 2^10 s is past the maximum
+_SUCCESS: Final = (Result.DONE, Result.UNCHANGED)
 
 
 def setbacks(
@@ -34,11 +36,14 @@ def setbacks(
     now: datetime,
     *,
     jitter: Callable[[], float],
+    noted: Iterable[Fact] = (),
 ) -> tuple[Fact, ...]:
     """What the journal should keep of this pass's failures and recoveries.
 
     Args:
         broken: environments whose turn ended in a defect.
+        memory: as recalled for planning.
+        noted: what the journal was told since, in this pass: planning may have judged the same roles.
         jitter: a number from 0 to 1; it spreads retries by up to a quarter.
     """
     by_environment: dict[EnvironmentName, list[Outcome]] = defaultdict(list)
@@ -46,15 +51,16 @@ def setbacks(
         by_environment[outcome.action.environment].append(outcome)
     for name in broken:
         by_environment.setdefault(name, [])
+    troubles = _troubles_now(memory, noted)
     facts: list[Fact] = []
     for name, own in sorted(by_environment.items()):
         failed = [outcome for outcome in own if is_setback(outcome)]
         if failed or name in broken:
             message = failed[0].message if failed else "a defect; see the log"
             facts.append(EnvironmentFailed(backoff=_backoff(name, message, memory, now, jitter)))
-        elif name in memory.backoffs:
+        elif name in memory.backoffs and any(outcome.result in _SUCCESS for outcome in own):
             facts.append(EnvironmentRecovered(environment=name))
-        facts.extend(_troubles(failed, desired, memory, now))
+        facts.extend(_troubles(failed, desired, troubles, now))
     return tuple(facts)
 
 
@@ -67,12 +73,30 @@ def _backoff(
     name: EnvironmentName, message: str, memory: Memory, now: datetime, jitter: Callable[[], float]
 ) -> Backoff:
     before = memory.backoffs.get(name)
-    failures = before.failures + 1 if before is not None else 1
+    failures = before.failures if before is not None else 0
     pause = min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** min(failures, DOUBLINGS_MAX))
-    return Backoff(environment=name, failures=failures, until=now + pause * (1 - jitter() / 4), message=message)
+    return Backoff(environment=name, failures=failures + 1, until=now + pause * (1 - jitter() / 4), message=message)
 
 
-def _troubles(failed: Sequence[Outcome], desired: Desired, memory: Memory, now: datetime) -> Iterator[Fact]:
+def _troubles_now(memory: Memory, noted: Iterable[Fact]) -> dict[tuple[EnvironmentName, RoleName], Trouble]:
+    troubles = dict(memory.troubles)
+    for fact in noted:
+        match fact:
+            case RoleTroubled(trouble=trouble):
+                troubles[trouble.environment, trouble.role] = trouble
+            case RoleRecovered(environment=environment, role=role):
+                troubles.pop((environment, role), None)
+            case _:
+                pass
+    return troubles
+
+
+def _troubles(
+    failed: Sequence[Outcome],
+    desired: Desired,
+    troubles: Mapping[tuple[EnvironmentName, RoleName], Trouble],
+    now: datetime,
+) -> Iterator[Fact]:
     """A refused launch counts among a role's failures in a row."""
     for outcome in failed:
         action = outcome.action
@@ -81,17 +105,19 @@ def _troubles(failed: Sequence[Outcome], desired: Desired, memory: Memory, now: 
             continue
         if outcome.result != Result.REFUSED or declared is None:
             continue
-        role = declared.roles[action.role]
-        known = memory.troubles.get((action.environment, action.role)) or Trouble(
-            environment=action.environment,
-            role=action.role,
-            content=content_digest(declared, role),
-            failed=frozenset(),
-            is_halted=False,
-            message="",
-            remedy="",
-            since=now,
-        )
+        content = content_digest(declared, declared.roles[action.role])
+        known = troubles.get((action.environment, action.role))
+        if known is None or known.content != content:  # a commit that touches the role starts afresh
+            known = Trouble(
+                environment=action.environment,
+                role=action.role,
+                content=content,
+                failed=frozenset(),
+                is_halted=False,
+                message="",
+                remedy="",
+                since=now,
+            )
         trouble = replace(
             known,
             failed=known.failed | {f"launch at {now.isoformat()}"},

@@ -8,7 +8,16 @@ from types import MappingProxyType
 
 from reconciler.model import tags
 from reconciler.model.desired import Json
-from reconciler.model.names import ChefName, EnvironmentName, ImageId, InstanceId, IntentToken, NodeName, RoleName
+from reconciler.model.names import (
+    ChefName,
+    EnvironmentName,
+    FleetId,
+    ImageId,
+    InstanceId,
+    IntentToken,
+    NodeName,
+    RoleName,
+)
 
 
 class InstanceState(StrEnum):
@@ -134,6 +143,7 @@ class Node:
     phase: Phase
     why_failed: str = ""  # set when phase is FAILED
     was_ready: bool = False
+    is_unseen: bool = False  # launched a moment ago, and EC2 does not show it yet: its place is kept, it is not touched
     is_stale: bool = False  # ready once, but its Chef node is old or gone: a condition, never a replacement
     chef: ChefNode | None = None
     has_client: bool = False
@@ -170,14 +180,19 @@ class ObservedEnvironment:
     chef_roles: Mapping[ChefName, ChefRole] = field(
         default_factory=lambda: MappingProxyType({})
     )  # ours, and foreign ones that stand where ours would
+    fleet: FleetId | None = None  # ours: it tells our objects from another fleet's; None: every mark counts as ours
+
+    @property
+    def owned(self) -> tuple[Ownership, ...]:
+        """The marks of its generated Chef objects; foreign ones of these names have none, or another fleet's."""
+        found = [*self.chef_roles.values(), *((self.chef_environment,) if self.chef_environment else ())]
+        marks = (Ownership.read(one.default_attributes) for one in found)
+        return tuple(mark for mark in marks if mark is not None and self.fleet in (None, mark.fleet))
 
     @property
     def is_empty(self) -> bool:
-        """True if nothing that we own is left; a foreign Chef environment of that name does not count."""
-        owned = (
-            self.chef_environment is not None and Ownership.read(self.chef_environment.default_attributes) is not None
-        )
-        return not self.nodes and not self.departed and not self.chef_roles and not owned
+        """True if nothing that we own is left; foreign Chef objects of its names do not count."""
+        return not self.nodes and not self.departed and not self.owned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

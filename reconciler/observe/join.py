@@ -15,7 +15,6 @@ from reconciler.model.desired import Desired
 from reconciler.model.memory import (
     Fact,
     Intent,
-    IntentLaunched,
     IntentState,
     LaunchParameters,
     Memory,
@@ -28,10 +27,8 @@ from reconciler.model.memory import (
     NodeSeen,
 )
 from reconciler.model.names import (
-    ChefName,
     EnvironmentName,
     ImageId,
-    InstanceId,
     IntentToken,
     RoleName,
     chef_role_name,
@@ -41,7 +38,6 @@ from reconciler.model.names import (
     split_node_name,
 )
 from reconciler.model.observed import (
-    ChefRole,
     Departed,
     Foreign,
     Instance,
@@ -49,10 +45,11 @@ from reconciler.model.observed import (
     Node,
     Observed,
     ObservedEnvironment,
-    Ownership,
     Phase,
 )
-from reconciler.model.rules import NOT_FOUND_PROOF, UNSEEN_GRACE, Rules
+from reconciler.model.rules import NOT_FOUND_PROOF, Rules
+from reconciler.observe.generated import Generated, generated
+from reconciler.observe.intents import settle_intents
 from reconciler.observe.reading import Reading
 
 
@@ -68,25 +65,26 @@ class _Join:
     reading: Reading
     desired: Desired
     rules: Rules
+    intents: Mapping[IntentToken, Intent]  # with those that this reading settled
+    generated: Generated
     nodes: dict[EnvironmentName, list[Node]] = field(default_factory=lambda: defaultdict(list))
     departed: dict[EnvironmentName, list[Departed]] = field(default_factory=lambda: defaultdict(list))
     foreign: list[Foreign] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
-    owned_roles: dict[EnvironmentName, dict[ChefName, ChefRole]] = field(default_factory=lambda: defaultdict(dict))
 
 
 def join(reading: Reading, desired: Desired, rules: Rules) -> Joined:
     """Everything that exists, by environment, and what the journal should learn from it."""
-    work = _Join(reading=reading, desired=desired, rules=rules)
-    intents = _settle_intents(work)
-    _sort_roles(work)
+    intents, launched = settle_intents(reading)
+    of_chef = generated(reading, rules.fleet)
+    work = _Join(reading=reading, desired=desired, rules=rules, intents=intents, generated=of_chef, facts=[*launched])
     for instance in sorted({**reading.listed, **reading.by_id}.values(), key=lambda i: (i.launched_at, i.instance_id)):
         _join_instance(work, instance)
     for record in sorted(reading.memory.nodes.values(), key=lambda r: (r.launched_at, r.instance_id)):
         if record.instance_id not in reading.listed and record.instance_id not in reading.by_id:
             _join_unlisted(work, record)
     if reading.names is None:
-        work.foreign.extend(_strangers(work))
+        work.foreign.extend([*of_chef.copies, *_strangers(work)])
     environments = {name: _environment(work, name) for name in sorted(_names(work))}
     return Joined(
         observed=Observed(
@@ -102,28 +100,6 @@ def join(reading: Reading, desired: Desired, rules: Rules) -> Joined:
     )
 
 
-# --- intents --------------------------------------------------------------------------------------------------------
-
-
-def _settle_intents(work: _Join) -> Mapping[IntentToken, Intent]:
-    """An open intent whose instances are listed has launched: all of them, or, after a while, those that are left."""
-    seen: dict[IntentToken, list[InstanceId]] = defaultdict(list)
-    for instance in work.reading.listed.values():
-        if instance.intent is not None:
-            seen[instance.intent].append(instance.instance_id)
-    intents = dict(work.reading.memory.intents)
-    for token, intent in sorted(intents.items()):
-        ids = sorted(seen.get(token, ()))
-        last_attempt = intent.attempted_at or intent.opened_at
-        is_whole = len(ids) >= intent.parameters.count or work.reading.at - last_attempt >= UNSEEN_GRACE
-        if intent.state == IntentState.OPEN and ids and is_whole:
-            work.facts.append(IntentLaunched(token=token, instance_ids=tuple(ids)))
-            intents[token] = replace(
-                intent, state=IntentState.LAUNCHED, instance_ids=tuple(ids), settled_at=work.reading.at
-            )
-    return intents
-
-
 # --- instances ------------------------------------------------------------------------------------------------------
 
 
@@ -133,7 +109,7 @@ def _join_instance(work: _Join, instance: Instance) -> None:
         record = _adopt(work, instance)
         if record is None:
             return
-    elif record.missing_since is not None and not instance.is_dead and tags.FLEET in instance.tags:
+    elif record.missing_since is not None and not instance.is_dead and _is_ours(work, instance):
         work.facts.append(NodeSeen(record=replace(record, missing_since=None)))
     if not _in_scope(work, record.environment):
         return  # its tags were edited by hand; it is repaired where it belongs
@@ -209,11 +185,14 @@ def _depart(work: _Join, record: NodeRecord) -> None:
 
 def _node(work: _Join, instance: Instance, record: NodeRecord) -> Node:
     chef = work.reading.chef_nodes.get(record.name)
-    ready_at = record.ready_at or instance.tags.get(tags.READY) or (chef and chef.ohai_time)
-    intent = work.reading.memory.intents.get(record.intent) if record.intent else None
+    intent = work.intents.get(record.intent) if record.intent else None
     is_launched_here = intent is not None and (
         intent.state == IntentState.OPEN or instance.instance_id in intent.instance_ids
     )
+    # "Launch more like this" copies every tag of ours: what another instance earned is not its own.
+    is_copy = intent is not None and not is_launched_here
+    ready_tag = None if is_copy else instance.tags.get(tags.READY)
+    ready_at = record.ready_at or ready_tag or (chef and chef.ohai_time)
     node = Node(
         name=record.name,
         environment=record.environment,
@@ -225,7 +204,8 @@ def _node(work: _Join, instance: Instance, record: NodeRecord) -> Node:
         has_client=record.registered_at is not None or record.name in work.reading.chef_clients,
         launched_with=_launched_with(intent.parameters) if intent is not None and is_launched_here else {},
         odd_since=record.odd_since,
-        deadline_at=None if ready_at or not is_launched_here else _deadline(work, instance, record),
+        # An instance older than this journal has none.
+        deadline_at=None if ready_at or intent is None else _deadline(work, instance, record),
     )
     phase, why = _phase(work, node, record)
     is_odd = phase == Phase.STOPPED or node.environment not in work.desired.names or _role_is_undeclared(work, node)
@@ -239,7 +219,7 @@ def _node(work: _Join, instance: Instance, record: NodeRecord) -> Node:
         node,
         phase=phase,
         why_failed=why,
-        is_stale=_is_stale(work, node, phase, is_launched_here=is_launched_here),
+        is_stale=_is_stale(work, node, phase),
         odd_since=(record.odd_since or work.reading.at) if is_odd else None,
     )
 
@@ -250,7 +230,7 @@ def _phase(  # noqa: PLR0911  a decision table reads best as one
     """The phase, and why it failed where it did."""
     state, at = node.instance.state, work.reading.at
     match state:
-        case _ if tags.FLEET not in node.instance.tags:
+        case _ if not _is_ours(work, node.instance):
             return Phase.LOST, ""
         case InstanceState.SHUTTING_DOWN:
             return Phase.TERMINATING, ""
@@ -265,7 +245,9 @@ def _phase(  # noqa: PLR0911  a decision table reads best as one
             minutes = int(work.rules.bootstrap_deadline.total_seconds() // 60)
             step = "registered, but its first Chef run never succeeded" if node.has_client else "it never registered"
             return Phase.FAILED, f"not ready within {minutes} min: {step}"
-        case InstanceState.PENDING if at - node.instance.launched_at >= work.rules.launch_deadline:
+        case InstanceState.PENDING if (
+            node.deadline_at is not None and at - node.instance.launched_at >= work.rules.launch_deadline
+        ):
             minutes = int(work.rules.launch_deadline.total_seconds() // 60)
             return Phase.FAILED, f"still pending after {minutes} min"
         case InstanceState.PENDING:
@@ -274,6 +256,11 @@ def _phase(  # noqa: PLR0911  a decision table reads best as one
             return Phase.REGISTERED, ""
         case _:
             return Phase.RUNNING, ""
+
+
+def _is_ours(work: _Join, instance: Instance) -> bool:
+    """An instance that was given to another fleet is as much out of our hands as one without the tag."""
+    return instance.tags.get(tags.FLEET) == work.rules.fleet
 
 
 def _deadline(work: _Join, instance: Instance, record: NodeRecord) -> datetime:
@@ -285,12 +272,12 @@ def _deadline(work: _Join, instance: Instance, record: NodeRecord) -> datetime:
     )
 
 
-def _is_stale(work: _Join, node: Node, phase: Phase, *, is_launched_here: bool) -> bool:
+def _is_stale(work: _Join, node: Node, phase: Phase) -> bool:
     """Ready once, but not heard of for long; or older than this journal and never seen ready."""
     if phase == Phase.READY:
         heard = node.chef.ohai_time if node.chef is not None else None
         return heard is None or work.reading.at.timestamp() - heard > work.rules.stale_after.total_seconds()
-    return not is_launched_here and phase in (Phase.RUNNING, Phase.REGISTERED)
+    return node.deadline_at is None and phase in (Phase.RUNNING, Phase.REGISTERED)
 
 
 def _role_is_undeclared(work: _Join, node: Node) -> bool:
@@ -300,7 +287,7 @@ def _role_is_undeclared(work: _Join, node: Node) -> bool:
 
 def _unlisted(work: _Join, record: NodeRecord, phase: Phase) -> Node:
     """A node that EC2 does not show, from what the journal knows of it."""
-    intent = work.reading.memory.intents.get(record.intent) if record.intent else None
+    intent = work.intents.get(record.intent) if record.intent else None
     launched = intent.parameters if intent is not None else None
     instance = Instance(
         instance_id=record.instance_id,
@@ -323,6 +310,7 @@ def _unlisted(work: _Join, record: NodeRecord, phase: Phase) -> Node:
         instance=instance,
         phase=phase,
         was_ready=record.ready_at is not None,
+        is_unseen=phase == Phase.PENDING,
         chef=work.reading.chef_nodes.get(record.name),
         has_client=record.registered_at is not None,
         launched_with=_launched_with(launched) if launched else {},
@@ -352,13 +340,8 @@ def _in_scope(work: _Join, environment: EnvironmentName) -> bool:
 def _names(work: _Join) -> set[EnvironmentName]:
     if work.reading.names is not None:
         return set(work.reading.names)
-    names = {*work.desired.names, *work.reading.memory.environments, *work.nodes, *work.departed}
-    for found in work.reading.chef_environments.values():
-        owner = Ownership.read(found.default_attributes)
-        if owner is not None and owner.fleet == work.rules.fleet:
-            names.add(EnvironmentName(owner.environment))
-    names.update(work.owned_roles)
-    return names
+    known = {*work.desired.names, *work.reading.memory.environments}
+    return {*known, *work.nodes, *work.departed, *work.generated.names}
 
 
 def _environment(work: _Join, name: EnvironmentName) -> ObservedEnvironment:
@@ -371,19 +354,12 @@ def _environment(work: _Join, name: EnvironmentName) -> ObservedEnvironment:
     }
     return ObservedEnvironment(
         name=name,
-        nodes=tuple(work.nodes.get(name, ())),
+        fleet=work.rules.fleet,
+        nodes=tuple(sorted(work.nodes.get(name, ()), key=lambda n: (n.instance.launched_at, n.instance_id))),
         departed=tuple(work.departed.get(name, ())),
         chef_environment=work.reading.chef_environments.get(chef_name),
-        chef_roles=work.owned_roles.get(name, {}) | in_the_way,
+        chef_roles=work.generated.roles.get(name, {}) | in_the_way,
     )
-
-
-def _sort_roles(work: _Join) -> None:
-    """Chef roles that carry our mark, by the environment that it names."""
-    for role in work.reading.chef_roles.values():
-        owner = Ownership.read(role.default_attributes)
-        if owner is not None and owner.fleet == work.rules.fleet:
-            work.owned_roles[EnvironmentName(owner.environment)][role.name] = role
 
 
 def _strangers(work: _Join) -> Iterator[Foreign]:

@@ -144,13 +144,12 @@ def _read_generated(
 ) -> tuple[Mapping[str, ChefRole], Mapping[str, ChefEnvironment]]:
     """Roles and environments. Those of an environment that is being torn down are read by name, for the same reason."""
     ending = {name for name in memory.environments if name not in desired.names and (names is None or name in names)}
-    if names is None:
-        roles, environments = dict(chef.roles()), dict(chef.environments())
-        in_question = ending
-    else:
-        roles, environments = {}, {}
-        in_question = set(names)
-    role_names = {chef_role_name(name, role) for name, role in memory.settled if name in in_question}
+    # What an ending environment has left must not depend on what we remember of it: a role that never held a node
+    # would be overlooked, and the teardown called done.
+    roles = dict(chef.roles()) if names is None or ending else {}
+    environments = dict(chef.environments()) if names is None else {}
+    in_question = ending if names is None else set(names)
+    role_names = {chef_role_name(name, role) for name, role in _remembered_roles(memory) if name in in_question}
     role_names |= {
         ChefName(name)
         for name in roles
@@ -161,6 +160,8 @@ def _read_generated(
         declared = desired.environments[name]
         environment_names.add(declared.chef_environment_name)
         role_names |= {chef_role_name(name, role) for role in declared.roles}
+    if names is not None:
+        roles = {}  # the search named them
     for role_name in role_names:
         roles.pop(role_name, None)
     for environment_name in environment_names:
@@ -170,6 +171,11 @@ def _read_generated(
     if environment_names:
         environments.update(chef.environments(environment_names))
     return roles, environments
+
+
+def _remembered_roles(memory: Memory) -> set[tuple[EnvironmentName, RoleName]]:
+    nodes = {(record.environment, record.role) for record in memory.nodes.values()}
+    return nodes | {(one.environment, one.role) for one in memory.intents.values()} | {*memory.settled}
 
 
 def _resolve_images(

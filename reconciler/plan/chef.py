@@ -1,5 +1,6 @@
 """The Chef objects that an environment should have, and what repairs or removes them."""
 
+import json
 from collections.abc import Iterator, Mapping
 
 from reconciler.model.actions import (
@@ -14,6 +15,7 @@ from reconciler.model.actions import (
     Reason,
 )
 from reconciler.model.desired import Environment, Json, Role
+from reconciler.model.findings import Origin
 from reconciler.model.names import (
     ChefName,
     EnvironmentName,
@@ -24,10 +26,11 @@ from reconciler.model.names import (
     node_run_list,
     split_chef_role_name,
 )
-from reconciler.model.observed import ChefEnvironment, ChefRole, Departed, Node, ObservedEnvironment, Ownership
+from reconciler.model.observed import ChefEnvironment, ChefRole, Departed, Node, ObservedEnvironment, Ownership, Phase
 from reconciler.model.plan import Stall
 
 MARK = "hivequeen"  # the attribute that proves ownership
+_SHOWN_MAX = 80  # characters of an attribute's value in a reason: for people, who have the file beside it
 
 
 def is_ours(default_attributes: Mapping[str, Json], fleet: FleetId, environment: EnvironmentName) -> bool:
@@ -102,36 +105,74 @@ def ensure_environment(
     found = observed.chef_environment
     if found is not None and found.default_attributes.get(MARK) == wanted.default_attributes[MARK]:
         return
-    detail = "it does not exist" if found is None else "its attributes differ"
+    detail = (
+        f"{wanted.name} does not exist"
+        if found is None
+        else _differences(found.default_attributes, wanted.default_attributes, only=MARK)
+    )
     reason = Reason(rule="chef environment", detail=detail, origin=environment.origin, revision=revision)
     yield EnsureChefEnvironment(environment=environment.name, wanted=wanted, reason=reason)
 
 
 def ensure_role(
-    environment: EnvironmentName, declared: Role, wanted: ChefRole, found: ChefRole | None, revision: RevisionId
+    environment: Environment, declared: Role, wanted: ChefRole, found: ChefRole | None, revision: RevisionId
 ) -> Iterator[Action]:
     """`declared` says where in the file each part of `wanted` comes from."""
     if found is None:
-        key, detail = "", "it does not exist"
-    elif found.run_list != wanted.run_list:
-        key, detail = "run_list", f"run_list {' '.join(found.run_list)} → {' '.join(wanted.run_list)}"
-    elif found.default_attributes != wanted.default_attributes:
-        changed = sorted(
-            name
-            for name in {*found.default_attributes, *wanted.default_attributes}
-            if found.default_attributes.get(name) != wanted.default_attributes.get(name)
-        )
-        key, detail = "attributes", f"attributes differ: {', '.join(changed)}"
-    else:
+        origin, detail = declared.origin(""), f"{wanted.name} does not exist"
+    elif found.run_list == wanted.run_list and found.default_attributes == wanted.default_attributes:
         return
-    reason = Reason(rule="chef role", detail=detail, origin=declared.origin(key), revision=revision)
-    yield EnsureChefRole(environment=environment, role=declared.name, wanted=wanted, reason=reason)
+    elif found.run_list == wanted.run_list:
+        origin = _origin_of_change(environment, declared, found, wanted)
+        detail = _differences(found.default_attributes, wanted.default_attributes)
+    else:
+        origin = declared.origin("run_list")
+        run_list = f"run_list: {' '.join(found.run_list)} → {' '.join(wanted.run_list)}"
+        rest = _differences(found.default_attributes, wanted.default_attributes)
+        detail = f"{run_list}; {rest}" if rest else run_list
+    reason = Reason(rule="chef role", detail=detail, origin=origin, revision=revision)
+    yield EnsureChefRole(environment=environment.name, role=declared.name, wanted=wanted, reason=reason)
+
+
+def _origin_of_change(environment: Environment, declared: Role, found: ChefRole, wanted: ChefRole) -> Origin | None:
+    """Where the attributes are declared, or, if it is only our mark that differs, the key that it mirrors."""
+    before, after = dict(found.default_attributes), dict(wanted.default_attributes)
+    old, new = before.pop(MARK, None), after.pop(MARK)
+    if before != after or not isinstance(old, dict) or not isinstance(new, dict):
+        return declared.origin("attributes")
+    for key in ("branch", "commit", "project", "protected"):
+        if old.get(key) != new.get(key):
+            return environment.origins.get(key, environment.origin)
+    return declared.origin("image")
+
+
+def _differences(found: Mapping[str, Json], wanted: Mapping[str, Json], *, only: str | None = None) -> str:
+    """`unicorn: {"workers":4} → {"workers":8}`; of our own mark, each part for itself."""
+    old, new = {**found}, {**wanted}
+    marks = old.pop(MARK, None), new.pop(MARK, None)
+    if only is not None:
+        old, new = {}, {}
+    before, after = (mark if isinstance(mark, dict) else {} for mark in marks)
+    old |= {f"{MARK}.{key}": value for key, value in before.items()}
+    new |= {f"{MARK}.{key}": value for key, value in after.items()}
+    return "; ".join(
+        f"{name}: {_shown(old, name)} → {_shown(new, name)}"
+        for name in sorted({*old, *new})
+        if (name in old, old.get(name)) != (name in new, new.get(name))
+    )
+
+
+def _shown(attributes: Mapping[str, Json], name: str) -> str:
+    if name not in attributes:
+        return "none"
+    text = json.dumps(attributes[name], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 1]}…"
 
 
 def ensure_node(environment: Environment, role: Role, node: Node, revision: RevisionId) -> Iterator[Action]:
     """Run list and environment of a node are set back in place; its record is made by its own first run."""
-    if node.chef is None:
-        return
+    if node.chef is None or node.phase in (Phase.LOST, Phase.TERMINATING):
+        return  # what is out of sight is not touched, what ends needs no repair
     run_list = node_run_list(environment.name, role.name)
     name = environment.chef_environment_name
     if node.chef.run_list == run_list and node.chef.chef_environment == name:
@@ -149,9 +190,10 @@ def ensure_node(environment: Environment, role: Role, node: Node, revision: Revi
     )
 
 
-def remove_departed(departed: Departed, revision: RevisionId) -> Iterator[Action]:
+def remove_departed(departed: Departed, origin: Origin | None, revision: RevisionId) -> Iterator[Action]:
     """Chef last: a node record without a machine would look converged."""
-    reason = Reason(rule="gone", detail=f"{departed.instance_id} was seen terminated", revision=revision)
+    detail = f"{departed.instance_id} was seen terminated"
+    reason = Reason(rule="gone", detail=detail, origin=origin, revision=revision)
     if departed.has_chef_node:
         yield DeleteChefNode(
             environment=departed.environment,
@@ -172,7 +214,7 @@ def remove_departed(departed: Departed, revision: RevisionId) -> Iterator[Action
 
 def remove_role(fleet: FleetId, environment: EnvironmentName, chef_role: ChefRole, reason: Reason) -> Iterator[Action]:
     parts = split_chef_role_name(chef_role.name)
-    if parts is not None and is_ours(chef_role.default_attributes, fleet, environment):
+    if parts is not None and parts[0] == environment and is_ours(chef_role.default_attributes, fleet, environment):
         yield DeleteChefRole(environment=environment, role=parts[1], chef_role=chef_role.name, reason=reason)
 
 

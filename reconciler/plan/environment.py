@@ -14,7 +14,8 @@ from reconciler.plan.chef import (
     wanted_role,
 )
 from reconciler.plan.context import Context
-from reconciler.plan.roles import RoleContext, RolePlan, plan_role
+from reconciler.plan.role_context import RoleContext, RolePlan
+from reconciler.plan.roles import plan_role
 from reconciler.plan.teardown import remove_undeclared_roles
 
 # Chef first, so that a node finds its role; what frees places before what fills them; Chef removals last.
@@ -23,10 +24,10 @@ _ORDER = {
     ActionName.ENSURE_CHEF_ROLE: 1,
     ActionName.ENSURE_CHEF_NODE: 2,
     ActionName.TAG_NODE: 3,
-    ActionName.REPLAY_LAUNCH: 4,
-    ActionName.LAUNCH_NODES: 5,
-    ActionName.REPLACE_NODE: 6,
-    ActionName.TERMINATE_NODE: 7,
+    ActionName.TERMINATE_NODE: 4,
+    ActionName.REPLAY_LAUNCH: 5,
+    ActionName.LAUNCH_NODES: 6,
+    ActionName.REPLACE_NODE: 7,
     ActionName.DELETE_CHEF_NODE: 8,
     ActionName.DELETE_CHEF_CLIENT: 9,
     ActionName.DELETE_CHEF_ROLE: 10,
@@ -45,7 +46,7 @@ def plan_declared(environment: Environment, observed: ObservedEnvironment, conte
     for plan in plans:
         actions.extend(plan.actions)
     for departed in observed.departed:
-        actions.extend(remove_departed(departed, context.revision))
+        actions.extend(remove_departed(departed, environment.origin, context.revision))
     actions.sort(key=lambda action: _ORDER[action.name])  # stable: roles stay in their order
     return EnvironmentPlan(
         name=environment.name,
@@ -87,7 +88,7 @@ def _plan_role(environment: Environment, role: Role, observed: ObservedEnvironme
     nodes = [node for node in observed.nodes if node.role == role.name]
     plan = plan_role(RoleContext(environment=environment, role=role, image=image, nodes=nodes, world=context))
     wanted = wanted_role(context.rules.fleet, environment, role, image)
-    repairs = [*ensure_role(environment.name, role, wanted, chef_role, context.revision)]
+    repairs = [*ensure_role(environment, role, wanted, chef_role, context.revision)]
     for node in nodes:
         repairs.extend(ensure_node(environment, role, node, context.revision))
     plan.actions[:0] = repairs

@@ -14,6 +14,7 @@ from reconciler.model.actions import (
     Action,
     DeleteChefClient,
     DeleteChefNode,
+    DeleteChefRole,
     LaunchNodes,
     ReplaceNode,
     ReplayLaunch,
@@ -22,7 +23,7 @@ from reconciler.model.actions import (
 )
 from reconciler.model.memory import Cause, Fact, Removal, Suspension, TeardownBegan
 from reconciler.model.names import EnvironmentName
-from reconciler.model.observed import ObservedEnvironment, Ownership, Phase
+from reconciler.model.observed import ObservedEnvironment, Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Waiting
 from reconciler.model.rules import PRUNE_WINDOW, TAKE_OVER_CAUTION, TAKE_OVER_LAUNCH_PAUSE
 from reconciler.plan.context import Context
@@ -40,7 +41,14 @@ def guard(plan: Plan, context: Context, *, not_owner: Blocked | None = None, hol
     environments = tuple(
         _guard_environment(one, context, everything, teardowns.get(one.name)) for one in plan.environments
     )
-    return replace(plan, environments=environments, blocked=(*holds, *((everything,) if everything else ())))
+    # What is held needs a person, not another look in five seconds.
+    is_busy = any(one.actions or one.waiting for one in environments)
+    return replace(
+        plan,
+        environments=environments,
+        blocked=(*holds, *((everything,) if everything else ())),
+        requeue_after_s=plan.requeue_after_s if is_busy else None,
+    )
 
 
 def digest(removals: Collection[Removal]) -> str:
@@ -168,10 +176,7 @@ def _protected_teardown(plan: EnvironmentPlan, context: Context) -> Iterable[Blo
 
 
 def _is_protected(observed: ObservedEnvironment) -> bool:
-    marks = [Ownership.read(role.default_attributes) for role in observed.chef_roles.values()]
-    if observed.chef_environment is not None:
-        marks.append(Ownership.read(observed.chef_environment.default_attributes))
-    return any(node.instance.is_protected for node in observed.nodes) or any(mark and mark.protected for mark in marks)
+    return any(node.instance.is_protected for node in observed.nodes) or any(mark.protected for mark in observed.owned)
 
 
 def _protected_shrinking(plan: EnvironmentPlan, context: Context) -> Iterable[Blocked]:
@@ -180,7 +185,10 @@ def _protected_shrinking(plan: EnvironmentPlan, context: Context) -> Iterable[Bl
     if declared is None or not (declared.protected or _is_protected(context.environment(plan.name))):
         return
     wanted = [a for a in plan.actions if isinstance(a, TerminateNode) and a.cause in (Cause.SCALE_DOWN, Cause.TEARDOWN)]
-    of_roles = [a for a in plan.actions if removal(a) and getattr(a, "role", "") not in declared.roles]
+    # What is left in Chef of a node that is gone is no part of the role any more.
+    of_roles: list[Action] = [
+        a for a in plan.actions if isinstance(a, TerminateNode | DeleteChefRole) and a.role not in declared.roles
+    ]
     departing = {action.instance_id for action in wanted}
     live = [node for node in context.environment(plan.name).nodes if node.phase != Phase.TERMINATING]
     if 2 * (len(live) - len(departing)) < len(live):
@@ -197,7 +205,7 @@ def _prune_nodes(plan: EnvironmentPlan, context: Context) -> Iterable[Blocked]:
     if not planned:
         return
     nodes = [node for node in context.environment(plan.name).nodes if node.phase != Phase.TERMINATING]
-    limit = max(context.rules.nodes_least, int(context.rules.nodes_share * len(nodes)))
+    limit = _limit(context.rules.nodes_least, context.rules.nodes_share, len(nodes))
     lately = {
         one.instance_id
         for one in context.memory.terminations
@@ -227,6 +235,11 @@ def _hold(rule: Guard, held: Sequence[Action], context: Context, message: str) -
     yield Blocked(guard=rule, message=message, remedy=f"hivequeen approve {key}", digest=key, actions=tuple(held))
 
 
+def _limit(least: int, share: float, total: int) -> int:
+    """How many may go; rounded first, because 0.29 of 100 is 28.999… to a computer."""
+    return max(least, int(round(share * total, 6)))
+
+
 # --- the rule over the whole fleet ----------------------------------------------------------------------------------
 
 
@@ -241,7 +254,7 @@ def _prune_environments(plan: Plan, context: Context) -> Mapping[EnvironmentName
         return {}
     fleet = set(context.memory.environments) | context.desired.declared | set(beginning)
     lately = {name for name, at in context.memory.teardowns.items() if context.now - at < PRUNE_WINDOW}
-    limit = max(context.rules.environments_least, int(context.rules.environments_share * len(fleet)))
+    limit = _limit(context.rules.environments_least, context.rules.environments_share, len(fleet))
     if not context.desired.declared and len(fleet) > 1:
         rule, message = Guard.EMPTY_REVISION, f"the revision declares no environment, and the fleet has {len(fleet)}"
     elif len(lately | set(beginning)) > limit:

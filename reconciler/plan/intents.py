@@ -1,0 +1,56 @@
+"""Launches of unknown outcome: repeated while they are wanted, closed when listings have lacked them for long enough."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from reconciler.model import tags
+from reconciler.model.actions import ReplayLaunch
+from reconciler.model.digest import spec_digest
+from reconciler.model.memory import Intent, IntentEnded, IntentState
+from reconciler.model.observed import Node
+from reconciler.model.rules import REPLAY_AGE_MAX, UNSEEN_GRACE
+from reconciler.plan.role_context import RoleContext, RolePlan
+
+
+def unseen(intent: Intent, nodes: Sequence[Node]) -> int:
+    """How many nodes this launch may have made that no listing shows yet."""
+    seen = sum(1 for node in nodes if node.instance.intent == intent.token)
+    return max(0, intent.parameters.count - seen)
+
+
+def replay(context: RoleContext, plan: RolePlan, unresolved: Sequence[Intent], *, is_halted: bool, spare: int) -> None:
+    """Repeat launches of unknown outcome, oldest first, while they are wanted and their token is fresh.
+
+    `spare` is by how many places the role would be overfull if all of them had launched.
+    """
+    for intent in unresolved:
+        is_fresh = context.now - intent.opened_at < REPLAY_AGE_MAX
+        if not is_halted and spare <= 0 and is_fresh and _is_still_asked_for(context, intent):
+            reason = context.reason("intent", f"the launch {intent.token} has an unknown outcome", "count")
+            plan.actions.append(
+                ReplayLaunch(environment=intent.environment, role=intent.role, intent=intent, reason=reason)
+            )
+            continue
+        spare -= intent.parameters.count
+        await_or_close(intent, context.nodes, context.now, plan)
+
+
+def await_or_close(intent: Intent, nodes: Sequence[Node], now: datetime, plan: RolePlan) -> None:
+    """An open intent that nobody wants any more: closed when listings have lacked its instances for long enough."""
+    is_unseen = unseen(intent, nodes) == intent.parameters.count
+    if is_unseen and now - (intent.attempted_at or intent.opened_at) >= UNSEEN_GRACE:
+        message = "not wanted any more, and no listing shows its instances"
+        plan.facts.append(IntentEnded(token=intent.token, state=IntentState.CLOSED, message=message))
+    plan.wait(intent.role, f"whether the launch {intent.token} made {intent.parameters.count} nodes shows within 5 min")
+
+
+def _is_still_asked_for(context: RoleContext, intent: Intent) -> bool:
+    wanted, role = intent.parameters, context.role
+    return (
+        wanted.image == context.image
+        and wanted.instance_type in role.instance_types
+        and wanted.subnet in role.subnets
+        and frozenset(wanted.security_groups) == role.security_groups
+        and wanted.instance_profile == role.instance_profile
+        and dict(wanted.tags).get(tags.SPEC) == spec_digest(role)
+    )
