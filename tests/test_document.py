@@ -133,6 +133,7 @@ def test_numbers_that_readers_disagree_on_are_asked_about(number: str) -> None:
         (f"a: {'9' * 30}\n", [f'a.yml:1: a: the number "{"9" * 30}" is too large (quote it to mean text)']),
         (f"a: {'9' * 5000}\n", [f'a.yml:1: a: the number "{"9" * 59}… is too large (quote it to mean text)']),
         ("a: 1.5e+999\n", ['a.yml:1: a: the number "1.5e+999" is too large (quote it to mean text)']),
+        ('a: "\\x9b"\n', ["a.yml:1: a holds a control character (remove the escape)"]),
         ('a: "\\0"\n', ["a.yml:1: a holds a control character (remove the escape)"]),
     ],
 )
@@ -320,6 +321,7 @@ SCHEMA = Schema(
         ("name: ok", []),
         ("count: 1", ["1: name is missing (add it)"]),
         ("name: A1", ['1: name must be lower-case letters, not "A1"']),
+        ('name: "ok\\n"', ['1: name must be lower-case letters, not "ok\\n"']),
         ("name: abcdef", ["1: name has 6 characters, at most 5 are allowed (shorten it)"]),
         ("name: ok\nnaem: x", ['2: unknown key "naem" (did you mean "name"?)']),
         ("name: ok\nsize: 1", ['2: unknown key "size" (it belongs to a part)']),

@@ -40,7 +40,7 @@ _NUMBER_TO_SOME: Final = re.compile(
 )
 # Digits, signs and words of the tables above begin like this; all other plain text is text and skips them.
 _MAY_BE_SPECIAL: Final = frozenset("0123456789+-.~tTfFnNyYoO")
-_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # terminals obey some of them
 
 # The C loader's *composer* recurses in C and dies of a few thousand brackets; its events are safe at any depth.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

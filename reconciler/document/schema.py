@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
 from reconciler.document.plain import Document, KeyPath
 from reconciler.document.wording import dotted, kind, show, suggest
@@ -32,12 +33,28 @@ _UNITS: Final = {"maxLength": "characters", "maxItems": "items", "maxProperties"
 _BOOLEAN_WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off"})
 
 
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """As JSON Schema means it: Python's own `$` would also match before a line break at the end."""
+    return re.compile(f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern)
+
+
+def _pattern(_validator: Any, pattern: str, value: object, _schema: Any) -> Iterator[ValidationError]:
+    if isinstance(value, str) and not _compiled(pattern).search(value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_Validator: Final = extend(  # type: ignore[no-untyped-call] # jsonschema leaves it untyped
+    Draft202012Validator, {"pattern": _pattern}
+)
+
+
 class Schema:
     """One compiled schema. Checking is thread-safe."""
 
     def __init__(self, definition: Mapping[str, Any]) -> None:
         Draft202012Validator.check_schema(definition)
-        self._validator = Draft202012Validator(definition)
+        self._validator = _Validator(definition)
         self._homes = dict(_homes(definition))
 
     @staticmethod
@@ -139,7 +156,7 @@ def _type_remedy(schema: Mapping[str, Any], value: object, written: str | None) 
     if "string" in wanted and isinstance(value, bool | int | float):
         text = written if written is not None else show(value)
         # Quotes alone do not make a duration of a number.
-        return f'quote it: "{text}"' if re.search(schema.get("pattern", ""), text) else ""
+        return f'quote it: "{text}"' if _compiled(schema.get("pattern", "")).search(text) else ""
     if "integer" in wanted and isinstance(value, str) and value.removeprefix("-").isdecimal():
         return f"remove the quotes: {value}"
     if "boolean" in wanted and isinstance(value, str) and value.lower() in _BOOLEAN_WORDS:

@@ -12,7 +12,10 @@ _ADVICE: Final = {
         'a ": " stands where no key can be',
         "check the indentation, or quote the text that holds the colon",
     ),
-    "did not find expected ',' or ']'": ("the list that begins with [ is not closed", "add a comma or the closing ], and quote items that hold brackets"),
+    "did not find expected ',' or ']'": (
+        "the list that begins with [ is not closed",
+        "add a comma or the closing ], and quote items that hold brackets",
+    ),
     "did not find expected ',' or '}'": ("the map that begins with { is not closed", "add a comma or the closing }"),
     "found unexpected end of stream": ("the quoted text that begins here is not closed", "add the closing quote"),
     "could not find expected ':'": ("a key without a value", 'write it as "key: value"'),
