@@ -1,0 +1,197 @@
+"""README claims nothing that is not so: its examples are run, and the names in its tables are compared with the code.
+
+`python -m tests.test_readme` writes the outputs that the program gives now into README.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import typer
+import yaml
+
+from reconciler.cli.app import app
+from reconciler.model.conditions import ConditionType
+from reconciler.report.metrics import OPERATIONS, Metrics
+from reconciler.settings import Settings, load
+from tests.stories.installation import Installation
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+README: Final = ROOT / "README.md"
+TEXT: Final = README.read_text()
+SAMPLES: Final = ROOT / "environments.d"
+BROKEN: Final = """\
+extends: prodcution
+owner: jessica@example.com
+branch: 1.10
+roles:
+  web: { count: "2", run_lsit: ["recipe[kickstarter::web]"] }
+"""
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    assert found, f"README has no section {title}"
+    return found[1]
+
+
+def block(name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n```\n(.*?)```\n<!-- /{name} -->", TEXT, re.DOTALL)
+    assert found, f"README has no block {name}"
+    return found[1]
+
+
+def without_hashes(text: str) -> str:
+    """Revisions and digests differ from run to run."""
+    return re.sub(r"\b[0-9a-f]{8,40}\b", "…", text)
+
+
+def plan_output(directory: Path) -> str:
+    with Installation(directory) as installation:
+        installation.source.push({path.name: path.read_text() for path in SAMPLES.glob("*.yml")})
+        return installation.command("plan", "checkout").stdout
+
+
+def findings_output(directory: Path) -> str:
+    folder = directory / "environments.d"
+    folder.mkdir()
+    for path in SAMPLES.glob("*.yml"):
+        (folder / path.name).write_text(path.read_text())
+    (folder / "checkout.yml").write_text(BROKEN)
+    told = subprocess.run(
+        [sys.executable, "-m", "reconciler", "validate", "environments.d"],
+        cwd=directory,
+        env={"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 1
+    return told.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("stories")
+def test_the_plan_shown_is_the_plan_made(tmp_path: Path) -> None:
+    assert without_hashes(block("plan")) == without_hashes("$ hivequeen plan checkout\n" + plan_output(tmp_path))
+
+
+def test_the_findings_shown_are_the_findings_told(tmp_path: Path) -> None:
+    assert block("findings") == "$ hivequeen validate\n" + findings_output(tmp_path)
+
+
+def test_the_six_lines_are_those_of_the_sample() -> None:
+    (shown,) = re.findall(r"```yaml\n(.*?)```", section("Six lines are an environment"), re.DOTALL)
+    assert shown == (SAMPLES / "checkout.yml").read_text()
+    assert len(shown.splitlines()) == 6
+
+
+def test_every_test_that_a_claim_names_exists() -> None:
+    defined = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    named = set(re.findall(r"`(test_\w+)`", TEXT))
+    assert named
+    assert named <= defined
+
+
+def test_every_command_is_listed_with_options_that_it_has() -> None:
+    click = typer.main.get_command(app)
+    commands: dict[str, Any] = getattr(click, "commands")  # noqa: B009  the class of groups is private to Typer
+    listed = dict.fromkeys(re.findall(r"`hivequeen (\w+)", section("Commands")))
+    assert set(listed) == set(commands)
+    for name, rest in re.findall(r"`hivequeen (\w+)([^`]*)`", section("Commands")):
+        known = {option for parameter in commands[name].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) - {"--all"} <= known | {"--install-completion"}
+
+
+def test_every_metric_is_listed_and_exists() -> None:
+    exported = set(re.findall(r"^# TYPE (hivequeen_\w+)", Metrics().render().decode(), re.MULTILINE))
+    listed = set(re.findall(r"hivequeen_\w+", section("Metrics and alerts")))
+    assert listed == exported
+
+
+def test_every_condition_is_explained() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", section("When it stalls"), re.MULTILINE)) == set(ConditionType)
+
+
+def test_every_setting_is_listed() -> None:
+    schema = json.loads((ROOT / "schemas" / "settings.schema.json").read_text())
+    rows = "\n".join(line.split("|")[1] for line in section("Settings").splitlines() if line.startswith("| `"))
+    words = set(re.findall(r"[a-z_0-9]+", rows))
+    for key, value in schema["properties"].items():
+        assert key in words, key
+        for inner in value.get("properties", {}):
+            assert inner in words, f"{key}.{inner}"
+
+
+def test_the_defaults_in_the_settings_table_are_the_programs(tmp_path: Path) -> None:
+    minimal = {
+        "fleet": "example",
+        "repository": {"url": "/srv/envs.git"},
+        "aws": {"region": "us-east-1"},
+        "chef": {"server_url": "https://chef/organizations/acme", "client_name": "hq", "client_key": "/k.pem"},
+        "bootstrap": {"url": "https://10.0.0.5:9465", "identity_certificates": "/i.pem"},
+        "tls": {"certificate": "/c.pem", "key": "/k.pem"},
+    }
+    (tmp_path / "hivequeen.yml").write_text(yaml.safe_dump(minimal))
+    settings: Settings = load(tmp_path / "hivequeen.yml", check_files=False)
+    table = section("Settings")
+    for default in (
+        settings.mode.value,
+        settings.repository.branch,
+        settings.repository.path,
+        settings.listen.operators,
+        settings.listen.nodes,
+        str(settings.control),
+        settings.state,
+        str(settings.concurrency),
+        f"{settings.intervals.poll_s:.0f}s",
+        f"{settings.intervals.resync_s / 60:.0f}m",
+        f"{settings.intervals.progress_s:.0f}s",
+        f"{settings.deadlines.launch_s / 60:.0f}m",
+        f"{settings.deadlines.bootstrap_s / 60:.0f}m",
+        f"{settings.chef.interval_s / 60:.0f}m",
+        f"{settings.limits.orphan_age_s / 60:.0f}m",
+        f"{settings.limits.nodes_least}, {settings.limits.nodes_share:g}",
+        f"{settings.limits.environments_least}, {settings.limits.environments_share:g}",
+    ):
+        assert default in table, default
+
+
+def test_the_iam_policy_allows_exactly_what_is_called() -> None:
+    (policy,) = re.findall(r"```json\n(.*?)```", section("Permissions"), re.DOTALL)
+    allowed: set[str] = set()
+    for statement in json.loads(policy)["Statement"]:
+        actions = statement["Action"]
+        allowed |= {actions} if isinstance(actions, str) else set(actions)
+    called = {f"{service}:{name}" for service in ("ec2", "ssm") for name in OPERATIONS[service]}
+    assert allowed == called | {"iam:PassRole"}
+
+
+def test_everything_that_changes_or_ends_an_instance_needs_our_tag() -> None:
+    (policy,) = re.findall(r"```json\n(.*?)```", section("Permissions"), re.DOTALL)
+    for statement in json.loads(policy)["Statement"]:
+        if "ec2:TerminateInstances" in statement["Action"] or "ec2:DeleteTags" in statement["Action"]:
+            assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/hivequeen:fleet": "example"}}
+
+
+def write() -> None:
+    """Put the outputs of now into README."""
+    text = TEXT
+    for name, output in (
+        ("plan", "$ hivequeen plan checkout\n" + plan_output(Path(tempfile.mkdtemp()))),
+        ("findings", "$ hivequeen validate\n" + findings_output(Path(tempfile.mkdtemp()))),
+    ):
+        pattern = rf"(<!-- {name} -->\n```\n).*?(```\n<!-- /{name} -->)"
+        text = re.sub(pattern, lambda found, output=output: found[1] + output + found[2], text, flags=re.DOTALL)  # type: ignore[misc]
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    write()
