@@ -6,7 +6,9 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 from ipaddress import ip_address
+from itertools import takewhile
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -123,9 +125,32 @@ def _quote(text: str) -> str:
 
 def _here_document(path: str, content: str) -> str:
     """Shell that writes `content`, whatever it holds, and a newline if it lacks one, to `path`."""
-    end = "END_" + sha256(content.encode()).hexdigest()[:16]  # no line of a text is a digest of that text
+    end = _end_of(content)
     newline = "" if content.endswith("\n") else "\n"
     return f"cat >\"{path}\" <<'{end}'\n{content}{newline}{end}"
+
+
+def _end_of(content: str) -> str:
+    """A delimiter that no line of the content is, for it is a digest of it.
+
+    It begins with a letter of which no line makes dash 0.5.12 lose a byte: where a line begins like the delimiter and
+    goes on with a byte beyond ASCII, dash drops that byte.
+
+    Raises:
+        Stalled: every letter and digit begins such a line.
+    """
+    lines = content.splitlines()
+    digest = sha256(content.encode()).hexdigest()[:16]
+    for first in ascii_letters + digits:
+        end = f"{first}_{digest}"
+        if not any(_loses_a_byte(line, end) for line in lines):
+            return end
+    raise Stalled("user_data cannot be put into a script unharmed", remedy="write it in ASCII")
+
+
+def _loses_a_byte(line: str, end: str) -> bool:
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(line, end, strict=False)))
+    return 0 < alike < len(line) and not line[alike].isascii()
 
 
 def _is_private_to_the_wire(url: str) -> bool:

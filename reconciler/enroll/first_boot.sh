@@ -6,7 +6,8 @@ set -eu
 umask 077
 LC_ALL=C
 HOME=${HOME:-/root}
-export LC_ALL HOME
+DEBIAN_FRONTEND=noninteractive
+export LC_ALL HOME DEBIAN_FRONTEND
 
 URL=@url@
 PROTOCOL=@protocol@
@@ -166,9 +167,16 @@ install_client() {
 	sum=$(openssl dgst -sha256 -r "$package")
 	[ "${sum%% *}" = "$PACKAGE_SHA256" ] || die "$PACKAGE_URL has another SHA-256 than bootstrap.package says"
 	case $package in
-	*.rpm) (umask 022 && rpm -U --replacepkgs "$package") ;;
-	*) (umask 022 && dpkg -i "$package") ;;
+	*.rpm) set -- rpm -U --replacepkgs "$package" ;;
+	*) set -- dpkg -i "$package" ;;
 	esac
+	# A first boot is when other installers run too, and theirs is the lock.
+	attempt=0
+	until (umask 022 && exec "$@"); do
+		attempt=$((attempt + 1))
+		[ "$attempt" -lt 6 ] || die "$PACKAGE_URL could not be installed"
+		pause "$attempt" ''
+	done
 	rm "$package"
 }
 

@@ -94,7 +94,7 @@ def _unlaunched(instance: Instance, record: NodeRecord | None, intent: Intent | 
     """Tag, intent and record must tell of one and the same launch of ours."""
     if intent is None or instance.intent != intent.token:
         return Rejected(reason=Refusal.FOREIGN, message="no intent of ours launched it")
-    if intent.state is not IntentState.OPEN and instance.instance_id not in intent.instance_ids:
+    if instance.instance_id not in intent.instance_ids and not _may_hold_more(intent):
         return Rejected(reason=Refusal.FOREIGN, message="is not among the instances of its intent")
     if instance.image != intent.parameters.image:
         return Rejected(reason=Refusal.IMAGE, message=f"runs {instance.image}, launched was {intent.parameters.image}")
@@ -102,6 +102,13 @@ def _unlaunched(instance: Instance, record: NodeRecord | None, intent: Intent | 
     if record is not None and (record.intent, record.environment, record.role) != launched:
         return Rejected(reason=Refusal.FOREIGN, message="its intent is another node's")
     return None
+
+
+def _may_hold_more(intent: Intent) -> bool:
+    """After a crash not all of its instances need be known yet, but it never accounts for more than it asked for."""
+    return (
+        intent.state in (IntentState.OPEN, IntentState.LAUNCHED) and len(intent.instance_ids) < intent.parameters.count
+    )
 
 
 def _unlike(document: IdentityDocument, instance: Instance) -> Rejected | NotYet | None:

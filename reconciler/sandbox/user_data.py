@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 _ASSIGNMENT = r"^{name}=((?:'[^']*'|\"'\")+)$"
 _WORD = re.compile(r"'([^']*)'|\"(')\"")
-_AUTHORITY = re.compile(r"^cat >\"\$CA\" <<'(END_[0-9a-f]+)'\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
+_AUTHORITY = re.compile(r"^cat >\"\$CA\" <<'([A-Za-z0-9]_[0-9a-f]+)'\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

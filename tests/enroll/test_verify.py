@@ -186,6 +186,13 @@ FINE: dict[str, Callable[[Case], Case]] = {
     "registered before": record(public_key="its key"),
     "still pending": instance(state=InstanceState.PENDING),
     "outcome of its launch unknown": intent(state=IntentState.OPEN, instance_ids=()),
+    "one of a batch that is not wholly known": lambda case: (
+        intent(parameters=replace(case.intent.parameters, count=2), instance_ids=(InstanceId("i-0fffffffffffffff0"),))(
+            case
+        )
+        if case.intent
+        else case
+    ),
     "late but put off": lambda case: record(deferred_at=late(case).now)(late(case)),
     "late but nobody could see": lambda case: replace(
         late(case), patience=replace(case.patience, sighted_again_at=late(case).now)
@@ -232,7 +239,7 @@ def test_no_company_makes_a_wrong_thing_right(fine: list[str], refused: list[str
     """Whatever else is so: one thing that does not agree, and it is not accepted."""
     case = GOOD
     for name in fine:
-        if not name.startswith("late"):
+        if not name.startswith(("late", "one of a batch")):
             case = FINE[name](case)
     for name in refused:
         case = REFUSED[name][0](case)

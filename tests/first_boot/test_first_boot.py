@@ -255,6 +255,23 @@ def test_a_missing_client_is_installed_from_the_pinned_package(
     assert here.world.record(instance_id).first_run_ok is True
 
 
+def test_an_installer_that_another_one_keeps_waiting_is_tried_again(here: Site, tmp_path: Path, packages: str) -> None:
+    (tmp_path / "bare").mkdir()
+    machine = Machine(tmp_path / "bare", has_client=False)
+    machine.add_client()
+    (machine.bin / "cinc-client").rename(machine.bin / "packed")
+    machine.add_command(
+        "dpkg",
+        f"""[ -e {machine.root}/tried ] && cp {machine.bin}/packed {machine.bin}/cinc-client && exit 0
+touch {machine.root}/tried
+exit 2""",
+    )
+    here.package = Package(url=f"{packages}/cinc_18.5.0-1_amd64.deb", sha256=sha256(b"the package").hexdigest())
+    instance_id = here.launch()
+    assert machine.boot(here.user_data(), imds=here.imds_of(instance_id)).status == 0
+    assert len(machine.waits) == 1
+
+
 def failed_install(here: Site, tmp_path: Path) -> tuple[Boot, str]:
     (tmp_path / "bare").mkdir()
     machine = Machine(tmp_path / "bare", has_client=False)
