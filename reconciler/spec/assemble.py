@@ -1,6 +1,6 @@
 """Merged values become an environment, if nothing is missing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -26,11 +26,18 @@ _REQUIRED: Final = ("project", "owner", "branch")
 _ROLE_REQUIRED: Final = ("count", "image", "instance_type", "subnets", "security_groups", "run_list")
 
 
-def missing(name: EnvironmentName, document: Document, merged: Layer) -> Iterator[Finding]:
-    """What the environment lacks, or has too much of, once everything is merged. Tolerates values of wrong types."""
+def missing(
+    name: EnvironmentName, document: Document, merged: Layer, *, told: Collection[Finding] = ()
+) -> Iterator[Finding]:
+    """What the environment lacks, or has too much of, once everything is merged. Tolerates values of wrong types.
+
+    Args:
+        told: the file's own findings. What lacks because it was misspelt is told there, and not again here.
+    """
+    misspelt = {key for key in (*_REQUIRED, *_ROLE_REQUIRED) if any(f'"{key}"' in fault.remedy for fault in told)}
     parent = document.tree.get("extends")
     for key in _REQUIRED:
-        if merged.tree.get(key) is None:
+        if merged.tree.get(key) is None and key not in misspelt:
             yield Finding(
                 origin=document.origin(),
                 message=f"{key} is missing",
@@ -52,15 +59,15 @@ def missing(name: EnvironmentName, document: Document, merged: Layer) -> Iterato
     for role, layer in roles.items():
         origin = document.origin(("roles", role))
         where = f"under roles.{role} or defaults{f', here or in {parent}' if parent else ''}"
-        for message, remedy in _role_lacks(name, role, layer.tree, where):
+        for message, remedy in _role_lacks(name, role, layer.tree, where, misspelt):
             yield Finding(origin=origin, message=message, remedy=remedy)
 
 
 def _role_lacks(
-    environment: EnvironmentName, role: str, tree: Mapping[str, Json], where: str
+    environment: EnvironmentName, role: str, tree: Mapping[str, Json], where: str, misspelt: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     for key in _ROLE_REQUIRED:
-        if key not in tree:
+        if key not in tree and key not in misspelt:
             yield f"roles.{role} has no {key}", f"add it {where}"
     parts = {"image": ("owner", "name"), "root_volume": ("size",)}
     for key, wanted in parts.items():

@@ -27,9 +27,10 @@ def own_layer(document: Document) -> Layer:
 
 
 def inherit(child: Layer, parent: Layer) -> Layer:
-    """`extends`."""
+    """`extends`. A commit belongs to its branch: who declares a branch of its own does not inherit the parent's commit."""
+    left_out = {*NOT_INHERITED, "commit"} if "branch" in child.tree else set(NOT_INHERITED)
     return Layer(
-        tree=_lay(child.tree, {key: value for key, value in parent.tree.items() if key not in NOT_INHERITED}),
+        tree=_lay(child.tree, {key: value for key, value in parent.tree.items() if key not in left_out}),
         origins={**parent.origins, **child.origins},
     )
 

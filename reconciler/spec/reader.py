@@ -147,7 +147,7 @@ def _build(name: EnvironmentName, child: CheckedFile, parent: _Parent, checked: 
     merged = own_layer(child.document)
     if parent.spec is not None:
         merged = inherit(merged, own_layer(checked[parent.spec.stem].document))
-    findings = tuple(sorted({*child.findings, *missing(name, child.document, merged)}))
+    findings = tuple(sorted({*child.findings, *missing(name, child.document, merged, told=child.findings)}))
     return _Built(environment=None if findings else assemble(name, child.document, merged), findings=findings)
 
 

@@ -65,6 +65,7 @@ def test_sound_files_have_no_findings() -> None:
                 '(quote it to mean text: "0123456"; or write a plain decimal number)'
             ),
         ),
+        (PRODUCTION.replace("owner:", "onwer:"), '2: unknown key "onwer" (did you mean "owner"?)'),
         (with_web('run_lsit: ["recipe[x]"]'), '5: unknown key "run_lsit" (did you mean "run_list"?)'),
         (with_web('count: "2"'), '5: roles.web.count must be a whole number, not the text "2" (remove the quotes: 2)'),
         (with_web("count: 501"), "5: roles.web.count must be at most 500, not 501"),

@@ -82,10 +82,18 @@ def test_six_lines_are_production_with_other_counts() -> None:
 
 
 def test_protection_suspension_and_owner_are_not_inherited() -> None:
-    environment = checkout(CHECKOUT, PRODUCTION + "suspend: true\ncommit: 0123abc\nchef_environment: legacy\n")
+    environment = checkout(
+        CHECKOUT.replace("branch: checkout-redesign\n", ""),
+        PRODUCTION + "suspend: true\ncommit: 0123abc\nchef_environment: legacy\n",
+    )
     assert (environment.protected, environment.suspend) == (False, False)
     assert environment.commit == "0123abc"
     assert environment.chef_environment == "legacy"
+
+
+def test_a_branch_of_its_own_leaves_the_parents_commit_behind() -> None:
+    environment = checkout(CHECKOUT, PRODUCTION + "commit: 0123abc\n")
+    assert (environment.branch, environment.commit) == ("checkout-redesign", None)
 
 
 def test_maps_merge_deeply_and_lists_and_single_values_replace() -> None:
