@@ -2,11 +2,10 @@
 
 import logging
 import os
-import queue
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,10 +23,11 @@ from reconciler.daemon.desk import AtHand, Desk
 from reconciler.daemon.latest import Latest
 from reconciler.daemon.lock import Lock
 from reconciler.daemon.loop import Loop
+from reconciler.daemon.notices import Notices
 from reconciler.daemon.operations import Operations
 from reconciler.daemon.program import Part, Program
 from reconciler.daemon.progress import STUCK_AFTER_S, Progress
-from reconciler.daemon.service import Notices, Service, signals
+from reconciler.daemon.service import Service
 from reconciler.daemon.systemd import Notify
 from reconciler.daemon.teller import Teller
 from reconciler.daemon.wakes import Wakes
@@ -123,7 +123,7 @@ def serve(config: Path, *, is_debugging: bool) -> bool:
     """
     logs.configure("console" if sys.stderr.isatty() else "json", logging.DEBUG if is_debugging else logging.INFO)
     metrics = Metrics()
-    notices: Notices = queue.SimpleQueue()
+    notices = Notices()
     notify = Notify(os.environ.get("NOTIFY_SOCKET"))
     service = Service(
         load=lambda: load(config),
@@ -131,7 +131,7 @@ def serve(config: Path, *, is_debugging: bool) -> bool:
         notify=notify,
         notices=notices,
     )
-    with signals(notices):
+    with closing(notices), notices.of_signals():
         return service.run()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -44,13 +45,12 @@ def invocation(context: typer.Context) -> Invocation:
 def answer(context: typer.Context, request: Request, *, own_desk: OwnDesk) -> Any:
     """The answer's document: of the running daemon if there is one."""
     chosen = settings(context)
-    try:
+    with suppress(NoDaemon):
         return ask(chosen.control, request, on_progress=screen.note)
-    except NoDaemon:
-        with own_desk(chosen) as (desk, missing):
-            for line in missing:
-                screen.note(f"no daemon runs: {line}")
-            return desk.answer(request, myself(), screen.note)
+    with own_desk(chosen) as (desk, missing):
+        for line in missing:
+            screen.note(f"no daemon runs: {line}")
+        return desk.answer(request, myself(), screen.note)
 
 
 def myself() -> str:

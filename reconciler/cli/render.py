@@ -70,9 +70,9 @@ def made(document: Document) -> None:
 
 
 def status(document: Document) -> None:
-    installation = ", ".join(_true_conditions(document["conditions"])) or "no condition is known"
-    revision = (document["revision"] or "none")[:SHORT]
-    screen.say(f"revision {revision}, last pass {_ago(document['last_pass_at'], document['at'])}; {installation}")
+    when = f"last pass {_ago(document['last_pass_at'], document['at'])}" if document["last_pass_at"] else "from memory"
+    trouble = "; ".join(_true_conditions(document["conditions"]))
+    screen.say(f"revision {(document['revision'] or 'none')[:SHORT]}, {when}{f'; {trouble}' if trouble else ''}")
     for failure in document["failures"]:
         screen.say(f"{failure['stage']}: {failure['message']}", style="red")
         if failure["remedy"]:
@@ -87,14 +87,13 @@ def status(document: Document) -> None:
                 environment["name"],
                 _state(environment, condition),
                 f"{ready}/{sum(desired)}" if desired else str(ready),
-                ", ".join(_role(role) for role in environment["roles"]),
                 _ago(condition["since"], document["at"]) if condition else "",
-                environment["owner"] or "",
+                ", ".join(_role(role) for role in environment["roles"]),
                 condition["message"] if condition else "",
             )
         )
     if rows:
-        screen.table(("ENVIRONMENT", "STATE", "READY", "ROLES", "SINCE", "OWNER", "MESSAGE"), rows)
+        screen.table(("ENVIRONMENT", "STATE", "READY", "SINCE", "ROLES", "MESSAGE"), rows, prose=("ROLES", "MESSAGE"))
     else:
         screen.say("no environments")
     for hold in document["holds"]:
@@ -134,24 +133,28 @@ def show(document: Document) -> None:
             )
             for one in environment["conditions"]
         ],
+        prose=("MESSAGE",),
     )
     if document["nodes"]:
         screen.table(
-            ("NODE", "PHASE", "INSTANCE", "TYPE", "SUBNET", "ADDRESS", "AGE", "WHY"),
+            ("NODE", "PHASE", "AGE", "ADDRESS", "TYPE", "WHY"),
             [
                 (
                     node["name"],
                     (node["phase"], _PHASE_STYLE.get(node["phase"], "cyan")),
-                    node["instance_id"],
-                    node["instance_type"] or "",
-                    node["subnet"] or "",
-                    node["address"] or "",
                     _duration(node["age_seconds"]),
+                    node["address"] or "",
+                    node["instance_type"] or "",
                     node["why"],
                 )
                 for node in document["nodes"]
             ],
+            prose=("WHY",),
         )
+    if len(document["nodes"]) == 1:
+        (node,) = document["nodes"]
+        for name in ("instance_id", "instance_state", "image", "subnet", "launched_at"):
+            screen.say(f"  {name.replace('_', ' ')}: {node[name] or 'not known'}")
     if document["plan"] is not None:
         _environment_plan(document["plan"])
     events(document["events"], Format.TABLE)
@@ -234,9 +237,7 @@ def _gravest(conditions: Iterable[Document]) -> Document | None:
 
 
 def _true_conditions(conditions: Iterable[Document]) -> list[str]:
-    return [
-        f"{one['type']}: {one['message']}" if one["type"] != "Ready" else "Ready" for one in conditions if one["status"]
-    ]
+    return [f"{one['type']}: {one['message']}" for one in conditions if one["status"]]
 
 
 def _ago(at: str | None, now: str) -> str:

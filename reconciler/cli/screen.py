@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -46,8 +46,8 @@ def dump(document: Json) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]]) -> None:
-    """Cells are text, or (text, style)."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]], *, prose: Collection[str]) -> None:
+    """Cells are text, or (text, style). Where the terminal is narrow, the columns of `prose` give way."""
     console = _out()
     cells = [[cell if isinstance(cell, tuple) else (cell, "") for cell in row] for row in rows]
     if console.is_terminal:
@@ -57,7 +57,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]
 
         drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
         for header in headers:
-            drawn.add_column(header, overflow="fold")
+            drawn.add_column(header, overflow="fold", no_wrap=header not in prose)
         for row in cells:
             drawn.add_row(*(Text(text, style=style) for text, style in row))
         console.print(drawn)
@@ -66,10 +66,6 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
     for line in lines:
         say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def is_terminal() -> bool:
-    return _out().is_terminal
 
 
 def _out() -> "Console":

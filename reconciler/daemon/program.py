@@ -1,9 +1,12 @@
 """Everything that runs under one set of settings: the loop in its thread, and the listeners around it."""
 
 import logging
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from reconciler.daemon.loop import Loop
@@ -62,7 +65,10 @@ class Program:
             threads.append(self._thread)
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+        stuck = [thread for thread in threads if thread.is_alive()]
+        for thread in stuck:
+            log.error("did not stop in time", extra={"stuck": thread.name, "at": _position(thread)})
+        return not stuck
 
     def _run(self, on_end: Callable[[], None]) -> None:
         try:
@@ -82,6 +88,13 @@ class Program:
             thread.start()
             threads.append(thread)
         return threads
+
+
+def _position(thread: threading.Thread) -> str:
+    """Where it stands, innermost call first: enough to find what hangs."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the documented way to look at another thread
+    calls = reversed(traceback.extract_stack(frame)[-8:]) if frame is not None else ()
+    return " < ".join(f"{call.name} ({Path(call.filename).name}:{call.lineno})" for call in calls)
 
 
 def _stop(part: Part) -> None:

@@ -1,13 +1,10 @@
 """The process: signals in, programs started and stopped, systemd told. One program at a time."""
 
-import contextlib
 import logging
-import queue
-import signal
-from collections.abc import Callable, Iterator
-from enum import Enum, auto
+from collections.abc import Callable
 from typing import Final, Protocol
 
+from reconciler.daemon.notices import Notice, Notices
 from reconciler.daemon.systemd import Notify
 from reconciler.errors import HivequeenError
 from reconciler.settings import Settings
@@ -18,37 +15,12 @@ STOP_S: Final = 9.0  # for the calls in flight, so that the process is gone with
 RELOAD_S: Final = 30.0  # likewise, when nobody waits for the process to go: longer than any single call
 
 
-class Notice(Enum):
-    STOP = auto()
-    RELOAD = auto()
-    ENDED = auto()  # the loop is no more, and nobody told it to end
-
-
-# put() of a SimpleQueue may interrupt itself, so signal handlers may call it.
-Notices = queue.SimpleQueue[Notice]
-
-
 class Running(Protocol):
     """A program, as far as the service is concerned."""
 
     def start(self, on_end: Callable[[], None]) -> None: ...
 
     def stop(self, timeout_s: float) -> bool: ...
-
-
-@contextlib.contextmanager
-def signals(notices: Notices) -> Iterator[None]:
-    """SIGTERM and SIGINT stop, SIGHUP reloads, for the time of the block. Main thread only."""
-    wanted = {signal.SIGTERM: Notice.STOP, signal.SIGINT: Notice.STOP, signal.SIGHUP: Notice.RELOAD}
-    before = {
-        number: signal.signal(number, lambda *_, notice=notice: notices.put(notice))
-        for number, notice in wanted.items()
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Service:

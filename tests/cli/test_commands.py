@@ -389,3 +389,36 @@ def test_ctrl_c_ends_following_without_a_word(daemon: ScriptedDaemon, config: Pa
         assert running.wait(10) == 130
         assert running.stderr.read() == ""
     assert told == ["first", "second"]
+
+
+@pytest.mark.slow
+def test_the_sandbox_says_how_to_start_a_daemon_against_it(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "reconciler", "sandbox", "--directory", str(tmp_path / "box"), "--repository", "."],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        lines = [running.stdout.readline() for _ in range(3)]
+        running.send_signal(2)
+        assert running.wait(20) == 130
+    assert lines[0].startswith("EC2 answers on http://127.0.0.1:")
+    assert lines[2].strip().endswith(f"hivequeen --config {tmp_path}/box/hivequeen.yml run")
+    assert (tmp_path / "box" / "hivequeen.yml").exists()
+
+
+def test_validate_prints_every_finding_with_its_line(tmp_path: Path, capsys: Captured) -> None:
+    folder = tmp_path / "environments.d"
+    folder.mkdir()
+    (folder / "checkout.yml").write_text("project: kickstarter\nrun_lsit: []\n")
+    assert invoke(["validate", str(folder)]) == 1
+    captured = capsys.readouterr()
+    assert any(line.startswith(f"{folder}/checkout.yml:2:") for line in captured.out.splitlines())
+    assert "findings in" in captured.err
+
+
+def test_validate_sums_up_what_is_right(capsys: Captured) -> None:
+    samples = Path(__file__).parents[2] / "environments.d"
+    assert invoke(["validate", str(samples)]) == 0
+    assert re.match(r"OK: \d+ environments, \d+ nodes", capsys.readouterr().out)

@@ -1,15 +1,16 @@
 import os
-import queue
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from reconciler.daemon.loop import Loop
+from reconciler.daemon.notices import Notice, Notices
 from reconciler.daemon.program import Part, Program
-from reconciler.daemon.service import Notice, Notices, Service, signals
+from reconciler.daemon.service import Service
 from reconciler.daemon.systemd import Notify
 from reconciler.daemon.wakes import Wakes
 from reconciler.errors import HivequeenError, SettingsError, Stalled
@@ -56,7 +57,7 @@ class House:
 
     def __init__(self, *loads: str | HivequeenError, failing: str = "", stuck: str = "") -> None:
         self.diary: list[str] = []
-        self.notices: Notices = queue.SimpleQueue()
+        self.notices = Notices()
         self.loads = list(loads)
         self.built: list[Staged] = []
         self._failing = failing
@@ -66,7 +67,8 @@ class House:
         for notice in notices:
             self.notices.put(notice)
         service = Service(load=self._load, build=self._build, notify=Notify(None), notices=self.notices)
-        return service.run()
+        with closing(self.notices):
+            return service.run()
 
     def _load(self) -> Settings:
         loaded = self.loads.pop(0)
@@ -129,13 +131,23 @@ def test_a_loop_that_dies_ends_the_service_so_that_systemd_starts_it_again() -> 
 
 
 def test_signals_become_notices_and_the_old_handlers_come_back() -> None:
-    notices: Notices = queue.SimpleQueue()
     before = signal.getsignal(signal.SIGHUP)
-    with signals(notices):
-        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-            os.kill(os.getpid(), number)
-        assert [notices.get(timeout=5) for _ in range(3)] == [Notice.RELOAD, Notice.STOP, Notice.STOP]
-    assert signal.getsignal(signal.SIGHUP) is before
+    with closing(Notices()) as notices:
+        with notices.of_signals():
+            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+                os.kill(os.getpid(), number)
+            assert [notices.get() for _ in range(3)] == [Notice.RELOAD, Notice.STOP, Notice.STOP]
+        assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_a_signal_that_another_thread_takes_is_a_notice_all_the_same() -> None:
+    with closing(Notices()) as notices, notices.of_signals():
+        elsewhere = threading.Thread(
+            target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGHUP)  # to this very thread
+        )
+        elsewhere.start()
+        assert notices.get() is Notice.RELOAD
+        elsewhere.join(10)
 
 
 class Listed:
@@ -164,6 +176,18 @@ class Stuck(Listed):
 
     def stop(self) -> None:
         assert self.may_end.wait(10)
+
+
+class Asked:
+    """A part that tells when it is asked to stop."""
+
+    def __init__(self) -> None:
+        self.to_stop = threading.Event()
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None:
+        self.to_stop.set()
 
 
 class SlowPass(Rehearsed):
@@ -224,13 +248,14 @@ def test_a_part_that_cannot_start_stops_those_before_it() -> None:
 
 def test_stop_waits_for_the_pass_in_flight() -> None:
     reconciler, wakes = SlowPass(), Wakes()
-    running = program(reconciler, wakes)
+    asked = Asked()
+    running = program(reconciler, wakes, asked)
     running.start(lambda: None)
     assert reconciler.began.wait(10)
     stopping = threading.Thread(target=lambda: running.stop(10))
     stopping.start()
-    while not wakes.is_stopping():
-        pass
+    assert asked.to_stop.wait(10)
+    assert wakes.is_stopping()
     assert stopping.is_alive()
     reconciler.may_end.set()
     stopping.join(10)

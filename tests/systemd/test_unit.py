@@ -8,6 +8,7 @@ import yaml
 
 from reconciler.daemon.progress import STUCK_AFTER_S
 from reconciler.daemon.service import STOP_S
+from reconciler.settings import Mode, load
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNIT = SYSTEMD / "hivequeen.service"
@@ -95,8 +96,16 @@ def test_every_credential_that_the_sample_names_is_loaded() -> None:
     assert named == loaded
 
 
-def test_the_sample_only_looks() -> None:
-    assert yaml.safe_load((SYSTEMD / "hivequeen.yml").read_text())["mode"] == "observe"
+def test_the_sample_settings_are_right_and_only_look() -> None:
+    settings = load(SYSTEMD / "hivequeen.yml", check_files=False)
+    assert settings.mode is Mode.OBSERVE
+
+
+def test_the_sample_keeps_its_state_and_socket_where_the_unit_makes_room() -> None:
+    settings = load(SYSTEMD / "hivequeen.yml", check_files=False)
+    section = service_section()
+    assert settings.state.startswith(f"sqlite:////var/lib/{section['StateDirectory']}/")
+    assert settings.control.parent == Path("/run") / section["RuntimeDirectory"]
 
 
 def service_section() -> dict[str, str]:
