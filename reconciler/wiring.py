@@ -189,7 +189,7 @@ class Daemon:
         )
         parts: tuple[Part, ...] = (
             self._control(adapters),
-            self._operators(),
+            self._operators(adapters.journal),
             self._nodes(adapters, reconciler),
             SourceWatch(
                 self._settings.repository,
@@ -240,13 +240,14 @@ class Daemon:
         )
         return ControlSocket(self._settings.control, desk.answer)
 
-    def _operators(self) -> Server:
+    def _operators(self, journal: SqliteJournal) -> Server:
         host, port = _address(self._settings.listen.operators)
         app = create_operators_app(
             metrics=self._metrics.render,
             progress_age_s=lambda: self._progress.age_s,
             stuck_after_s=STUCK_AFTER_S,
             last_full_pass=lambda: self._latest.full,
+            conditions=journal.conditions,
         )
         return Server(app, name="operators", host=host, port=port)
 

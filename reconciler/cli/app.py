@@ -7,7 +7,7 @@ import typer
 
 from reconciler import __version__
 from reconciler.cli import hold, look, plan, reconcile, run, sandbox, validate
-from reconciler.cli.options import DEFAULT_CONFIG, Invocation
+from reconciler.cli.invocation import DEFAULT_CONFIG, Invocation
 
 app = typer.Typer(
     name="hivequeen",

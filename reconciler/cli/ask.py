@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import typer
 
 from reconciler.cli import screen
-from reconciler.cli.options import Invocation
+from reconciler.cli.invocation import Invocation
 from reconciler.daemon.client import NoDaemon, ask
 from reconciler.daemon.requests import AskStatus, Request
 from reconciler.errors import HivequeenError

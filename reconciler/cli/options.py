@@ -1,30 +1,19 @@
 """Arguments and options that several commands share."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
+from reconciler.cli.ask import environment_names
+from reconciler.cli.invocation import DEFAULT_CONFIG
 from reconciler.cli.screen import Format
 from reconciler.errors import Stalled
 from reconciler.model.names import EnvironmentName, is_environment_name
 
-DEFAULT_CONFIG: Final = Path("/etc/hivequeen/hivequeen.yml")
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """The options before the command: the context's `obj`."""
-
-    config: Path
-    is_debugging: bool
-
 
 def _complete(context: typer.Context, incomplete: str) -> list[str]:
     """Environments that the daemon knows. Without one there is nothing to offer, and nothing to complain about."""
-    from reconciler.cli.ask import environment_names  # noqa: PLC0415 - only while completing
-
     config = context.find_root().params.get("config") or DEFAULT_CONFIG
     return [name for name in environment_names(Path(config)) if name.startswith(incomplete)]
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import assert_never
 
 from reconciler.converge.launch import Launcher
-from reconciler.errors import HivequeenError, NoCapacity, Refused, Stalled, TokenSpent, Transient
+from reconciler.errors import Denied, HivequeenError, NoCapacity, Refused, Stalled, TokenSpent, Transient
 from reconciler.model.actions import (
     Action,
     DeleteChefClient,
@@ -164,7 +164,14 @@ def _changed(changed: bool) -> tuple[Result, str]:  # noqa: FBT001  the answer o
 
 
 def _failed(action: Action, result: Result, error: HivequeenError, *, needs_person: bool) -> Outcome:
-    return Outcome(action=action, result=result, message=error.message, remedy=error.remedy, needs_person=needs_person)
+    return Outcome(
+        action=action,
+        result=result,
+        message=error.message,
+        remedy=error.remedy,
+        needs_person=needs_person,
+        is_denied=isinstance(error, Denied),
+    )
 
 
 def _skipped(action: Action, why: str) -> Outcome:

@@ -1,5 +1,6 @@
-"""Tells what a pass came to: conditions and events into the journal, figures into the metrics."""
+"""Tells what a pass came to: conditions and events into the journal and the log, figures into the metrics."""
 
+import logging
 from collections.abc import Iterable
 
 from reconciler.model.actions import LaunchNodes, ReplaceNode
@@ -9,6 +10,8 @@ from reconciler.model.passes import Pass, Result
 from reconciler.ports import Journal
 from reconciler.report import conditions, events
 from reconciler.report.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 class Teller:
@@ -31,7 +34,19 @@ class Teller:
             # Nothing new is no write: a fleet at rest costs no transaction.
             if _content(group) != _content(one for one in before if one.environment == environment):
                 self._journal.set_conditions(environment, group, made.ended_at)
-        self._journal.append(*events.of_pass(made, before, after))
+        told = events.of_pass(made, before, after)
+        self._journal.append(*told)
+        for event in told:
+            log.info(
+                "event",
+                extra={
+                    "kind": event.kind,
+                    "environment": event.environment or "",
+                    "told": event.message,
+                    "revision": event.revision or "",
+                },
+            )
+        log.debug("pass done", extra={"because": made.scope.because, "outcomes": len(made.outcomes)})
 
     def _measure(self, made: Pass) -> None:
         known = made.memory.nodes if made.memory is not None else {}

@@ -47,6 +47,7 @@ class Outcome:
     message: str = ""  # why not done; or what was: "i-0123…, i-0456…"
     remedy: str = ""
     needs_person: bool = False  # trying again changes nothing until somebody acts
+    is_denied: bool = False  # a permission is missing: the installation's trouble, not only the environment's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,8 @@ CALM: Final[Mapping[ConditionType, str]] = MappingProxyType(
     }
 )
 
+ACCESS_DENIED: Final = "AccessDenied"  # the reason of Stalled that `/readyz` looks for
+
 # Guards whose hold a person lifts. The others are conditions of their own.
 HOLDING: Final[Mapping[Guard, str]] = MappingProxyType(
     {
@@ -73,6 +75,7 @@ REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
                 "NodeLost",
                 "RoleHalted",
                 "ActionRefused",
+                ACCESS_DENIED,
                 "NothingStuck",
                 *FAILED.values(),
             }
@@ -318,8 +321,13 @@ def _stalled(plan: EnvironmentPlan, outcomes: Sequence[Outcome], failures: Seque
         first, *others = plan.stalls
         more = f" (and {len(others)} more)" if others else ""
         return _Said(first.reason, first.message + more, first.remedy)
+    denied = [(f"{o.action.name}: {o.message}", o.remedy) for o in outcomes if o.is_denied]
     refused = [(f"{o.action.name}: {o.message}", o.remedy) for o in outcomes if o.needs_person]
-    return _first("ActionRefused", refused) or _failed([failure for failure in failures if failure.needs_person])
+    return (
+        _first(ACCESS_DENIED, denied)
+        or _first("ActionRefused", refused)
+        or _failed([failure for failure in failures if failure.needs_person])
+    )
 
 
 def _held(blocked: Sequence[Blocked]) -> _Said | None:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, assert_never
 
+from reconciler.model import tags
 from reconciler.model.actions import (
     Action,
     DeleteChefClient,
@@ -187,9 +188,9 @@ def _given_up(made: Pass, token: IntentToken, message: str) -> Event | None:
 
 def _of_outcome(made: Pass, outcome: Outcome) -> Event | None:
     """Only of what was done. What failed is a condition, told when that changes."""
-    if outcome.result is not Result.DONE:
-        return None
     action = outcome.action
+    if outcome.result is not Result.DONE or _only_marks_readiness(action):
+        return None
     kind, message = _deed(made, action, outcome.message)
     node = (
         action.node
@@ -237,6 +238,11 @@ def _deed(  # noqa: C901, PLR0911, PLR0912 -- one case per kind of action
             return EventKind.CHEF_ENVIRONMENT_DELETED, f"deleted Chef environment {action.chef_environment}"
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _only_marks_readiness(action: Action) -> bool:
+    """`NodeReady` tells it already."""
+    return isinstance(action, TagNode) and set(action.set) == {tags.READY} and not action.remove
 
 
 def _has_chef_environment(made: Pass, action: EnsureChefEnvironment) -> bool:

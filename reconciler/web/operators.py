@@ -1,6 +1,6 @@
 """What monitoring reads: `/metrics`, `/healthz` (the loop moves) and `/readyz` (it can do its work; else what is wrong)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.passes import Pass
+from reconciler.report.conditions import ACCESS_DENIED
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -37,8 +39,9 @@ def create_operators_app(
     progress_age_s: Callable[[], float],
     stuck_after_s: float,
     last_full_pass: Callable[[], Pass | None],
+    conditions: Callable[[], Iterable[Condition]],
 ) -> Starlette:
-    """`metrics` renders the exposition text. All are called from the server's thread."""
+    """`metrics` renders the exposition text; `conditions` are those in force. All are called from the server's thread."""
 
     def show_metrics(_: Request) -> Response:
         return Response(metrics(), media_type=METRICS_TYPE)
@@ -51,7 +54,7 @@ def create_operators_app(
 
     def readyz(request: Request) -> Response:
         made = last_full_pass()
-        found = (_NOT_YET,) if made is None else problems(made)
+        found = (_NOT_YET,) if made is None else (*problems(made), *denials(conditions()))
         is_ready = not found
         if "application/json" in request.headers.get("accept", ""):
             document = {"ready": is_ready, "problems": [_document(problem) for problem in found]}
@@ -75,6 +78,19 @@ def problems(made: Pass) -> tuple[Problem, ...]:
         for failure in made.failures
         if failure.environment is None
     )
+
+
+def denials(conditions: Iterable[Condition]) -> Iterator[Problem]:
+    """Permissions that are missing. They show where something was to be written, and are the whole installation's trouble.
+
+    Read from the conditions, which outlive a backoff, and not from the last pass, which may not have tried again.
+    """
+    told = set()
+    for one in conditions:
+        is_denial = one.type is ConditionType.STALLED and one.is_true and one.reason == ACCESS_DENIED
+        if is_denial and (one.message, one.remedy) not in told:
+            told.add((one.message, one.remedy))
+            yield Problem(stage="converge", message=one.message, remedy=one.remedy, environment=one.environment)
 
 
 def _document(problem: Problem) -> dict[str, str | None]:

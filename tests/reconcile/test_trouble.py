@@ -209,3 +209,32 @@ def test_a_refusal_is_retried_with_a_growing_pause(world: World) -> None:
     assert world.cloud.calls["RunInstances"] == 0
     assert done.plan is not None
     assert "tried again at" in done.plan.environments[0].waiting[-1].message
+
+
+def test_a_missing_chef_permission_is_told_as_one_and_not_as_the_environments_fault(world: World) -> None:
+    world.commit(production=PRODUCTION)
+    denial = Denied("403 on roles", remedy="grant CREATE on container roles")
+    for _ in range(2):
+        world.chef.fail_next("put_role", denial)
+    done = world.reconcile()
+    assert [outcome.is_denied for outcome in done.outcomes if outcome.needs_person] == [True, True]
+    assert world.counts() == {}  # no node is launched that could not find its role
+    world.clock.advance(60)
+    world.settle()
+
+
+def test_a_terminated_instance_that_ec2_lists_no_more_is_gone_only_after_an_hour(world: World) -> None:
+    world.commit(production=PRODUCTION)
+    world.settle()
+    victim = world.alive("production", "web")[0].instance_id
+    world.cloud.linger_s = 0
+    world.cloud.terminate_by_hand(victim)
+    for _ in range(6):
+        world.reconcile()
+        world.clock.advance(500)
+        assert len(world.alive("production", "web")) == 3
+        assert len(world.chef.stored_nodes) == 6
+    world.clock.advance(1200)
+    world.settle()
+    assert len(world.alive("production", "web")) == 4
+    assert len(world.chef.stored_nodes) == 6

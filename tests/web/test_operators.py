@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import pytest
 import requests
 
+from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Failure, Pass, Scope
+from reconciler.report.conditions import ACCESS_DENIED
 from reconciler.web.operators import create_operators_app
 from reconciler.web.server import Server
 
@@ -20,7 +22,7 @@ def full_pass(*failures: Failure) -> Pass:
 @pytest.fixture
 def state() -> SimpleNamespace:
     """What the daemon would show."""
-    return SimpleNamespace(age_s=1.0, made=None)
+    return SimpleNamespace(age_s=1.0, made=None, conditions=())
 
 
 @pytest.fixture
@@ -30,6 +32,7 @@ def url(state: SimpleNamespace) -> Iterator[str]:
         progress_age_s=lambda: float(state.age_s),
         stuck_after_s=300,
         last_full_pass=lambda: state.made,
+        conditions=lambda: state.conditions,
     )
     with Server(app, name="operators", host="127.0.0.1", port=0) as server:
         yield server.url
@@ -106,3 +109,37 @@ def test_nothing_else_is_served(url: str, path: str) -> None:
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
 def test_nothing_can_be_changed_through_it(url: str, path: str) -> None:
     assert requests.post(f"{url}{path}", timeout=10).status_code == 405
+
+
+def test_a_missing_permission_is_named_once_however_many_environments_it_stops(
+    url: str, state: SimpleNamespace
+) -> None:
+    state.made = full_pass()
+    state.conditions = [
+        Condition(
+            environment=EnvironmentName(name),
+            type=ConditionType.STALLED,
+            is_true=True,
+            reason=ACCESS_DENIED,
+            message="ensure_chef_role: 403",
+            remedy="grant a group that holds client hivequeen the permission CREATE on container roles",
+        )
+        for name in ("checkout", "staging")
+    ]
+    answer = get(f"{url}/readyz")
+    assert answer.status_code == 503
+    assert answer.text.count("CREATE on container roles") == 1
+
+
+def test_a_bad_image_in_one_file_leaves_the_daemon_ready(url: str, state: SimpleNamespace) -> None:
+    state.made = full_pass()
+    state.conditions = [
+        Condition(
+            environment=EnvironmentName("checkout"),
+            type=ConditionType.STALLED,
+            is_true=True,
+            reason="ActionRefused",
+            message="launch_nodes: InvalidAMIID.NotFound",
+        )
+    ]
+    assert get(f"{url}/readyz").status_code == 200
