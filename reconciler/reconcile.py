@@ -17,18 +17,17 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from reconciler.converge import Converger, Launcher, setbacks
-from reconciler.errors import Conflict, Denied, HivequeenError, Transient
+from reconciler.errors import Conflict, Denied, HivequeenError, Stalled, Transient
 from reconciler.model.desired import Desired, Environment, Role
 from reconciler.model.memory import EnvironmentRecovered, Fact, Memory, RevisionApplied, SightedAgain
 from reconciler.model.names import BlobId, ChefName, EnvironmentName, IntentToken, RevisionId
 from reconciler.model.observed import Observed
 from reconciler.model.passes import Failure, Outcome, Pass, Result, Scope
 from reconciler.model.plan import Blocked, EnvironmentPlan, Plan
-from reconciler.model.rules import Rules
-from reconciler.observe import join, read
+from reconciler.observe import Joined, join, read
 from reconciler.plan import Context, guard, plan
 from reconciler.ports import ChefServer, Claim, Clock, Cloud, Journal, Repository
-from reconciler.settings import Mode, Settings
+from reconciler.settings import Settings
 from reconciler.source.claim import judge, own_claim
 from reconciler.source.follow import Followed, choose
 from reconciler.spec import SpecReader
@@ -59,6 +58,24 @@ class StageFailed(Exception):
         self.failure = _failure(stage, error)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    own: Claim  # as it should be
+    standing: Claim | None  # as it is; None: nobody's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Everything that acting needs."""
+
+    desired: Desired
+    observed: Observed
+    memory: Memory
+    claims: Claims
+    not_owner: Blocked | None
+    plan: Plan  # after the guards
+
+
 @dataclass(slots=True, kw_only=True)
 class Look:
     """What a pass finds out before anything acts. Made by reading only, so that a preview is the same."""
@@ -69,13 +86,8 @@ class Look:
     failures: list[Failure] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     holds: list[Blocked] = field(default_factory=list)
-    desired: Desired | None = None
-    observed: Observed | None = None
-    plan: Plan | None = None
-    own: Claim | None = None  # as it should be
-    standing: Claim | None = None  # as it is; None: nobody's
-    not_owner: Blocked | None = None
     committed_at: datetime | None = None
+    decision: Decision | None = None  # None: some stage failed, and nothing may be done
 
 
 class Reconciler:
@@ -104,7 +116,7 @@ class Reconciler:
         """
         self._ports = ports
         self._settings = settings
-        self._rules = rules(settings)
+        self._rules = settings.rules
         self._converger = Converger(
             clock=ports.clock,
             cloud=ports.cloud,
@@ -128,14 +140,18 @@ class Reconciler:
     # --- what the loop and the listeners ask ------------------------------------------------------------------------
 
     def reconcile(self, scope: Scope) -> Pass:
-        """One whole pass: journal, conditions and events are written. Never raises HivequeenError."""
+        """One whole pass. What goes wrong in it is in its failures and outcomes.
+
+        Raises:
+            HivequeenError: the journal cannot be read or written, so that nothing can be known or kept.
+        """
         look = self._look(scope)
         outcomes: tuple[Outcome, ...] = ()
-        if look.plan is not None and look.observed is not None:
+        if look.decision is not None:
             try:
-                self._accept(look)
-                outcomes = self._converge(look.plan, look)
-                self._note_setbacks(look, outcomes)
+                self._accept(look, look.decision)
+                outcomes = self._converge(look, look.decision)
+                self._note_setbacks(look, look.decision, outcomes)
             except HivequeenError as error:
                 look.failures.append(_failure("converge", error))
         done = self._pass_of(look, outcomes)
@@ -184,14 +200,13 @@ class Reconciler:
         look = Look(scope=scope, at=at, memory=self._ports.journal.recall(at))
         try:
             with _stage("claim"):
-                self._read_claim(look)
-            followed = self._follow(look)
-            look.desired = self._read_spec(look, followed)
-            self._widen(look)
+                claims = self._read_claims(look)
+            followed = self._follow(look, claims)
+            desired = self._read_spec(look, followed)
+            look.scope = self._widened(look, desired)
             with _stage("observe"):
-                self._observe(look)
-            self._judge_claim(look)
-            self._plan(look)
+                joined = self._observe(look, desired)
+            look.decision = self._decide(look, desired, joined, claims)
         except StageFailed as stop:
             look.failures.append(stop.failure)
             if stop.failure.stage in ("claim", "observe"):
@@ -199,7 +214,7 @@ class Reconciler:
         self._may_not_write = self._why_not_write(look)
         return look
 
-    def _read_claim(self, look: Look) -> None:
+    def _read_claims(self, look: Look) -> Claims:
         """Whose the fleet is, by one GET; and the account, which is asked once."""
         settings, account = self._settings, self._ports.cloud.account()
         if settings.aws.account_id is not None and account != settings.aws.account_id:
@@ -207,27 +222,26 @@ class Reconciler:
                 f"these AWS credentials are of account {account}, the settings say {settings.aws.account_id}",
                 remedy="use credentials of that account, or correct aws.account_id",
             )
-        look.standing = self._ports.chef.claim()
-        look.own = own_claim(settings, look.memory, account)
-        if look.standing is None:  # whether there is a fleet already shows only when all of it is read
+        standing = self._ports.chef.claim()
+        if standing is None:  # whether there is a fleet already shows only when all of it is read
             look.scope = look.scope.merge(Scope(environments=None, because="unclaimed"))
+        return Claims(own=own_claim(settings, look.memory, account), standing=standing)
 
-    def _follow(self, look: Look) -> Followed:
+    def _follow(self, look: Look, claims: Claims) -> Followed:
         """The revision to desire. A repository that cannot be read leaves the last good one in force."""
         applied = look.memory.applied
         try:
             tip = self._newest(look.scope)
         except HivequeenError as error:
-            look.failures.append(_failure("source", error))
             if applied is None:
                 raise StageFailed("source", error) from error
+            look.failures.append(_failure("source", error))
             return Followed(revision=applied, hold=None, is_new=False)
-        claimed = look.standing.applied if look.standing is not None else None
         with _stage("source"):
             followed = choose(
                 tip=tip,
                 applied=applied,
-                claimed=claimed,
+                claimed=claims.standing.applied if claims.standing is not None else None,
                 descends=self._ports.repository.descends,
                 approvals=look.memory.approvals,
             )
@@ -245,8 +259,7 @@ class Reconciler:
     def _read_spec(self, look: Look, followed: Followed) -> Desired:
         """What the revision declares; if its tree cannot be read whole, what the applied one did."""
         if followed.revision is None:
-            look.plan = Plan(revision=RevisionId(""), environments=(), blocked=tuple(look.holds))
-            raise StageFailed("source", Transient(look.holds[0].message, remedy=look.holds[0].remedy))
+            raise StageFailed("source", Stalled(look.holds[0].message, remedy=look.holds[0].remedy))
         if self._desired is not None and self._desired.revision == followed.revision:
             return self._desired
         try:
@@ -254,10 +267,10 @@ class Reconciler:
             if followed.is_new:
                 look.committed_at = self._ports.repository.commit(followed.revision).at
         except HivequeenError as error:
-            look.failures.append(_failure("source", error))
             applied = look.memory.applied
             if applied is None or applied == followed.revision:
                 raise StageFailed("source", error) from error
+            look.failures.append(_failure("source", error))
             with _stage("source"):
                 return self._desired_at(applied)
         return desired
@@ -270,22 +283,23 @@ class Reconciler:
         folder = self._settings.repository.path
         return self._spec.read(revision=revision, folder=folder, entries=entries, read_blobs=read_blobs)
 
-    def _widen(self, look: Look) -> None:
+    def _widened(self, look: Look, desired: Desired) -> Scope:
         """A commit adds what it changed to the scope; a deletion, or much at once, makes it the whole fleet."""
-        before, now = self._desired, look.desired
-        if look.scope.environments is None or before is None or now is None:
-            return
-        names = look.scope.environments | changed(before, now)
-        is_whole = before.names - now.names or len(names) > SCOPE_MAX
-        look.scope = replace(look.scope, environments=None if is_whole else names)
+        scope, before = look.scope, self._desired
+        if scope.environments is None or before is None:
+            return scope
+        names = scope.environments | changed(before, desired)
+        is_whole = (
+            before.names - desired.names or len(names) > SCOPE_MAX or _is_undecided(names - desired.names, look.memory)
+        )
+        return replace(scope, environments=None if is_whole else names)
 
-    def _observe(self, look: Look) -> None:
-        assert look.desired is not None  # noqa: S101  for the type checker: the stage before made it
+    def _observe(self, look: Look, desired: Desired) -> Joined:
         reading = read(
             cloud=self._ports.cloud,
             chef=self._ports.chef,
             journal=self._ports.journal,
-            desired=look.desired,
+            desired=desired,
             names=look.scope.environments,
             refresh=self._refresh,
             at=look.at,
@@ -293,52 +307,50 @@ class Reconciler:
         if self._blind_since is not None and look.at - self._blind_since >= BLIND_LEAST:
             look.facts.append(SightedAgain())
             reading = replace(reading, memory=replace(reading.memory, sighted_again_at=look.at))
-        joined = join(reading, look.desired, self._rules)
-        look.observed, look.memory = joined.observed, joined.memory
+        return join(reading, desired, self._rules)
+
+    def _decide(self, look: Look, desired: Desired, joined: Joined, claims: Claims) -> Decision:
+        """plan → guard."""
+        observed, memory = joined.observed, joined.memory
         look.facts.extend(joined.facts)
-
-    def _judge_claim(self, look: Look) -> None:
-        """The claim is ours, or free and there is no fleet yet; otherwise nothing is written."""
-        assert look.own is not None and look.observed is not None  # noqa: S101, PT018  the stages before made them
-        if self._rules.is_observing:
-            return
-        has_fleet = any(not there.is_empty for there in look.observed.environments.values())
-        look.not_owner = judge(standing=look.standing, own=look.own, has_fleet=has_fleet)
-
-    def _plan(self, look: Look) -> None:
-        assert look.desired is not None and look.observed is not None  # noqa: S101, PT018  as above
-        memory = look.memory
-        touched = set(memory.backoffs) & changed(self._desired, look.desired) if self._desired else set()
+        touched = set(memory.backoffs) & changed(self._desired, desired) if self._desired is not None else set()
         if touched:  # a commit is a reason to try at once
             kept = {name: backoff for name, backoff in memory.backoffs.items() if name not in touched}
-            look.memory = memory = replace(memory, backoffs=kept)
+            memory = replace(memory, backoffs=kept)
             look.facts.extend(EnvironmentRecovered(environment=name) for name in sorted(touched))
-        context = Context(desired=look.desired, observed=look.observed, memory=memory, rules=self._rules, now=look.at)
-        look.plan = guard(plan(context), context, not_owner=look.not_owner, holds=look.holds)
+        not_owner = None
+        if not self._rules.is_observing:
+            has_fleet = any(not there.is_empty for there in observed.environments.values())
+            not_owner = judge(standing=claims.standing, own=claims.own, has_fleet=has_fleet)
+        context = Context(desired=desired, observed=observed, memory=memory, rules=self._rules, now=look.at)
+        decided = guard(plan(context), context, not_owner=not_owner, holds=look.holds)
+        return Decision(
+            desired=desired, observed=observed, memory=memory, claims=claims, not_owner=not_owner, plan=decided
+        )
 
     # --- acting -----------------------------------------------------------------------------------------------------
 
-    def _accept(self, look: Look) -> None:
+    def _accept(self, look: Look, decision: Decision) -> None:
         """Make durable what was learnt and what is desired, before anything acts on it."""
-        assert look.desired is not None and look.plan is not None  # noqa: S101, PT018  reconcile() asked
-        facts = [*look.facts, *(fact for one in look.plan.environments for fact in one.facts)]
+        desired = decision.desired
         may_write = self._may_not_write is None
-        is_new = may_write and look.desired.revision != look.memory.applied
+        is_new = may_write and desired.revision != decision.memory.applied
         if is_new:
-            facts.insert(0, RevisionApplied(revision=look.desired.revision, declared=look.desired.declared))
-        if facts:
-            self._ports.journal.record(look.at, *facts)
-        look.facts = facts
-        self._desired = look.desired
+            look.facts.insert(0, RevisionApplied(revision=desired.revision, declared=desired.declared))
+        look.facts.extend(fact for one in decision.plan.environments for fact in one.facts)
+        if look.facts:
+            self._ports.journal.record(look.at, *look.facts)
+        self._desired = desired
         self._blind_since = None
-        self._refresh.difference_update(look.scope.environments or look.desired.names)
+        self._refresh.difference_update(look.scope.environments or desired.names)
         if may_write:
-            self._keep_claim(look, is_new=is_new)
+            self._keep_claim(replace(decision.claims.own, applied=desired.revision), decision.claims.standing)
+        if is_new:
+            self._ports.repository.mark_applied(desired.revision)
 
-    def _keep_claim(self, look: Look, *, is_new: bool) -> None:
-        assert look.own is not None and look.desired is not None  # noqa: S101, PT018  as above
-        own = replace(look.own, applied=look.desired.revision)
-        if look.standing is None:
+    def _keep_claim(self, own: Claim, standing: Claim | None) -> None:
+        """Written only on change."""
+        if standing is None:
             try:
                 self._ports.chef.create_claim(own)
             except Conflict as conflict:
@@ -346,28 +358,22 @@ class Reconciler:
                 raise Transient(
                     "another installation claimed the fleet just now", remedy="the next pass says whose it is"
                 ) from conflict
-        elif look.standing.applied != own.applied:
+        elif standing.applied != own.applied:
             self._ports.chef.update_claim(own)
-        if is_new:
-            self._ports.repository.mark_applied(look.desired.revision)
 
-    def _converge(self, decided: Plan, look: Look) -> tuple[Outcome, ...]:
+    def _converge(self, look: Look, decision: Decision) -> tuple[Outcome, ...]:
         """Environments side by side; each one's trouble is its own."""
-        busy = [one for one in decided.environments if one.actions]
+        busy = [one for one in decision.plan.environments if one.actions]
         outcomes: list[Outcome] = []
-        for one, (done, failure) in zip(
-            busy, self._pool.map(lambda one: self._converge_one(one, look), busy), strict=True
-        ):
+        for done, failure in self._pool.map(lambda one: self._converge_one(one, decision.desired), busy):
             outcomes.extend(done)
             if failure is not None:
-                log.error("converge broke off", extra={"environment": one.name, "problem": failure.message})
                 look.failures.append(failure)
         return tuple(outcomes)
 
-    def _converge_one(self, one: EnvironmentPlan, look: Look) -> tuple[tuple[Outcome, ...], Failure | None]:
-        assert look.desired is not None  # noqa: S101  as above
+    def _converge_one(self, one: EnvironmentPlan, desired: Desired) -> tuple[tuple[Outcome, ...], Failure | None]:
         try:
-            return self._converger.converge(one, look.desired.environments.get(one.name)), None
+            return self._converger.converge(one, desired.environments.get(one.name)), None
         except Exception as error:  # the one broad except: a defect met in one environment must not stop the others
             log.exception("converge broke off", extra={"environment": one.name})
             failure = Failure(
@@ -379,12 +385,11 @@ class Reconciler:
             )
             return (), failure
 
-    def _note_setbacks(self, look: Look, outcomes: tuple[Outcome, ...]) -> None:
+    def _note_setbacks(self, look: Look, decision: Decision, outcomes: tuple[Outcome, ...]) -> None:
         """Backoffs and halts, from how the actions went."""
-        assert look.desired is not None  # noqa: S101  as above
         broken = {failure.environment for failure in look.failures if failure.environment is not None}
         now = self._ports.clock.now()
-        found = setbacks(outcomes, broken, look.desired, look.memory, now, jitter=self._jitter)
+        found = setbacks(outcomes, broken, decision.desired, decision.memory, now, jitter=self._jitter)
         if found:
             self._ports.journal.record(now, *found)
             look.facts.extend(found)
@@ -394,58 +399,58 @@ class Reconciler:
     def _why_not_write(self, look: Look) -> str | None:
         if self._rules.is_observing:
             return "mode is observe"
-        if look.not_owner is not None:
-            return look.not_owner.message
-        if look.plan is None or look.observed is None:
-            return look.failures[-1].message if look.failures else "the last pass failed"
-        return None
+        if look.decision is None:
+            return look.failures[-1].message
+        return look.decision.not_owner.message if look.decision.not_owner is not None else None
 
     def _pass_of(self, look: Look, outcomes: tuple[Outcome, ...]) -> Pass:
-        decided = look.plan
-        awaited = {outcome.action.environment for outcome in outcomes}
-        awaited |= {one.name for one in decided.environments if one.actions or one.waiting} if decided else set()
+        decision = look.decision
         return Pass(
             scope=look.scope,
             started_at=look.at,
             ended_at=self._ports.clock.now(),
-            revision=look.desired.revision if look.desired is not None else None,
+            revision=decision.desired.revision if decision is not None else None,
             committed_at=look.committed_at,
-            desired=look.desired,
-            observed=look.observed,
-            memory=look.memory,
-            plan=decided,
+            desired=decision.desired if decision is not None else None,
+            observed=decision.observed if decision is not None else None,
+            memory=decision.memory if decision is not None else look.memory,
+            plan=decision.plan if decision is not None else _held_only(look),
             facts=tuple(look.facts),
             outcomes=outcomes,
             failures=tuple(look.failures),
-            requeue_after_s=self._requeue(look, outcomes),
-            awaited=frozenset(awaited),
+            requeue_after_s=self._requeue(decision, outcomes),
+            awaited=_awaited(decision, outcomes),
         )
 
-    def _requeue(self, look: Look, outcomes: tuple[Outcome, ...]) -> float | None:
+    def _requeue(self, decision: Decision | None, outcomes: tuple[Outcome, ...]) -> float | None:
         """When to look again: soon at what is under way; at once where another offering may have capacity."""
-        if look.plan is None or look.observed is None:
+        if decision is None:
             return self._rules.progress.total_seconds()
         if any(outcome.result == Result.REFUSED and not outcome.needs_person for outcome in outcomes):
             return 0.0
-        return look.plan.requeue_after_s
+        return decision.plan.requeue_after_s
 
 
-def rules(settings: Settings) -> Rules:
-    """What planning needs of the settings."""
-    return Rules(
-        fleet=settings.fleet,
-        is_observing=settings.mode is Mode.OBSERVE,
-        launch_deadline=timedelta(seconds=settings.deadlines.launch_s),
-        bootstrap_deadline=timedelta(seconds=settings.deadlines.bootstrap_s),
-        stale_after=timedelta(seconds=4 * settings.chef.interval_s),
-        nodes_least=settings.limits.nodes_least,
-        nodes_share=settings.limits.nodes_share,
-        environments_least=settings.limits.environments_least,
-        environments_share=settings.limits.environments_share,
-        orphan_age=timedelta(seconds=settings.limits.orphan_age_s),
-        failures_in_a_row=settings.limits.failures_in_a_row,
-        progress=timedelta(seconds=settings.intervals.progress_s),
-    )
+def _held_only(look: Look) -> Plan | None:
+    """Without a revision to desire there is nothing to plan, but what holds it must be seen and can be approved."""
+    return Plan(revision=RevisionId(""), environments=(), blocked=tuple(look.holds)) if look.holds else None
+
+
+def _awaited(decision: Decision | None, outcomes: tuple[Outcome, ...]) -> frozenset[EnvironmentName]:
+    """Environments that are worth a look soon."""
+    names = {outcome.action.environment for outcome in outcomes}
+    for one in decision.plan.environments if decision is not None else ():
+        # A sweep takes many minutes, and only full passes decide about it: the next one is soon enough.
+        is_swept = not one.is_declared and decision is not None and _is_undecided({one.name}, decision.memory)
+        if one.actions or (one.waiting and not is_swept):
+            names.add(one.name)
+    return frozenset(names)
+
+
+def _is_undecided(undeclared: Collection[EnvironmentName], memory: Memory) -> bool:
+    """Whether one of them is still to be torn down or swept, which full passes alone decide."""
+    known = (memory.environments.get(name) for name in undeclared)
+    return any(one is None or one.teardown_began_at is None for one in known)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -15,6 +16,7 @@ from reconciler.document import Document, KeyPath, Schema, read_document, show
 from reconciler.errors import SettingsError
 from reconciler.model.findings import Finding
 from reconciler.model.names import FleetId
+from reconciler.model.rules import Rules
 
 
 class Mode(StrEnum):
@@ -129,6 +131,24 @@ class Settings:
     deadlines: Deadlines = field(default_factory=Deadlines)
     limits: Limits = field(default_factory=Limits)
     concurrency: int = 8  # environments converged at the same time
+
+    @property
+    def rules(self) -> Rules:
+        """What planning needs of them."""
+        return Rules(
+            fleet=self.fleet,
+            is_observing=self.mode is Mode.OBSERVE,
+            launch_deadline=timedelta(seconds=self.deadlines.launch_s),
+            bootstrap_deadline=timedelta(seconds=self.deadlines.bootstrap_s),
+            stale_after=timedelta(seconds=4 * self.chef.interval_s),
+            nodes_least=self.limits.nodes_least,
+            nodes_share=self.limits.nodes_share,
+            environments_least=self.limits.environments_least,
+            environments_share=self.limits.environments_share,
+            orphan_age=timedelta(seconds=self.limits.orphan_age_s),
+            failures_in_a_row=self.limits.failures_in_a_row,
+            progress=timedelta(seconds=self.intervals.progress_s),
+        )
 
 
 # --- loading --------------------------------------------------------------------------------------------------------

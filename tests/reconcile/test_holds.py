@@ -132,6 +132,21 @@ def test_rewritten_history_leaves_the_applied_revision_in_force_until_it_is_appr
     assert "checkout/web" not in world.counts()
 
 
+def test_rewritten_history_of_which_nothing_is_left_can_still_be_approved(world: World) -> None:
+    world.commit(production=PRODUCTION, checkout=CHECKOUT)
+    world.settle()
+    tip = world.repository.rewrite({"production.yml": PRODUCTION})
+    world.repository.lose_mirror()
+    world.restart()
+    done = world.reconcile()
+    (hold,) = blocked(done, Guard.HISTORY)
+    assert (hold.digest, hold.remedy) == (tip, f"hivequeen approve {tip}")
+    assert done.outcomes == ()
+    approve(world, hold)
+    world.settle()
+    assert world.counts() == {"production/web": 4, "production/worker": 2}
+
+
 def test_a_tree_that_cannot_be_read_whole_tears_nothing_down(world: World) -> None:
     world.commit(production=PRODUCTION, checkout=CHECKOUT)
     world.settle()
@@ -281,3 +296,13 @@ def test_a_preview_writes_nothing_anywhere(world: World) -> None:
     assert (world.cloud.writes, world.chef.writes) == (0, 0)
     assert world.journal.recall(world.clock.now()) == before
     assert RevisionId(done.plan.revision) == world.repository.tip
+
+
+def test_an_approved_teardown_begins_at_once_though_only_its_name_wakes_the_loop(world: World) -> None:
+    world.commit(production=PRODUCTION, checkout=PRODUCTION)
+    world.settle()
+    world.repository.push({"README.md": "nothing left"})
+    holds = blocked(world.reconcile(), Guard.EMPTY_REVISION)
+    approve(world, replace(holds[0], actions=tuple(action for one in holds for action in one.actions)))
+    world.reconcile("checkout", "production")
+    assert world.counts() == {}
