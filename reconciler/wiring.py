@@ -47,7 +47,7 @@ from reconciler.report.metrics import Metrics
 from reconciler.settings import Settings, load
 from reconciler.web.nodes import create_nodes_app
 from reconciler.web.operators import create_operators_app
-from reconciler.web.server import Server, Tls
+from reconciler.listener import Server, Tls
 
 log = logging.getLogger(__name__)
 

@@ -44,7 +44,7 @@ def plan_role(context: RoleContext) -> RolePlan:
     if places < context.role.count:
         if not is_halted:
             launch(context, plan, context.role.count - places, placed)
-    elif drifted and surge:
+    elif surge and drifted_nodes(placed, drifts):  # those that were too many are gone from it
         has_surge = places > context.role.count
         replace_oldest(context, plan, placed, drifts, is_halted=is_halted, has_surge=has_surge)
     _say_what_is_awaited(context, plan, placed)

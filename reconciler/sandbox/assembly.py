@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Final, Self
 
 import yaml
+from starlette.types import ASGIApp
 
+from reconciler.listener import Server
 from reconciler.sandbox.authority import IdentityAuthority, certify_loopback, new_key, private_pem, public_pem
 from reconciler.sandbox.chef import create_chef_app
 from reconciler.sandbox.ec2 import ACCOUNT, REGION, Ec2Endpoint, Timing, serve
 from reconciler.sandbox.imds import Imds
 from reconciler.sandbox.machines import Machines, Pace
-from reconciler.sandbox.serving import serve_asgi
 
 CHEF_USER: Final = "hivequeen"
 ORGANIZATION: Final = "sandbox"
@@ -91,12 +92,12 @@ class Sandbox:
         authority, listener, admin = IdentityAuthority(now), certify_loopback(now), new_key()
         imds = Imds(authority)
         start = self._running.enter_context
-        self.imds_url = start(serve_asgi(imds.app, name="sandbox-imds"))
+        self.imds_url = start(_on_loopback(imds.app, name="sandbox-imds")).url
         self.machines = start(
             Machines(imds=imds, imds_url=self.imds_url, pace=self._pace, failing_recipes=self._failing_recipes)
         )
         chef = create_chef_app(admin=CHEF_USER, admin_public_key=public_pem(admin))
-        self.chef_url = f"{start(serve_asgi(chef, name='sandbox-chef'))}/organizations/{ORGANIZATION}"
+        self.chef_url = f"{start(_on_loopback(chef, name='sandbox-chef')).url}/organizations/{ORGANIZATION}"
         self.ec2 = Ec2Endpoint(
             timing=self._timing, on_launch=self.machines.launch, on_terminate=self.machines.terminate
         )
@@ -140,6 +141,10 @@ class Sandbox:
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(content)
+
+
+def _on_loopback(app: ASGIApp, *, name: str) -> Server:
+    return Server(app, name=name, host="127.0.0.1", port=0)
 
 
 def _free_ports(count: int) -> list[int]:

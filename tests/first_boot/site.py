@@ -9,6 +9,7 @@ from pathlib import Path
 from reconciler.adapters.chef import PyChefServer
 from reconciler.adapters.clock import SystemClock
 from reconciler.enroll.first_boot import FirstBoot
+from reconciler.listener import Server, Tls
 from reconciler.model.names import ChefName, InstanceId
 from reconciler.model.observed import ChefEnvironment, ChefRole
 from reconciler.sandbox.authority import ListenerFiles, new_key, private_pem, public_pem
@@ -16,7 +17,6 @@ from reconciler.sandbox.chef import create_chef_app
 from reconciler.sandbox.imds import Imds
 from reconciler.settings import BootstrapSettings, ChefSettings, Package
 from reconciler.web.nodes import create_nodes_app
-from reconciler.web.server import Server, Tls
 from tests.enroll.world import AWS, FLEET, World, settings_for
 from tests.fakes.clock import FakeClock
 

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from reconciler.listener import Server, Tls
 from reconciler.model import tags
 from reconciler.sandbox.authority import certify_loopback
 from reconciler.settings import Package
-from reconciler.web.server import Server, Tls
 from tests.first_boot.machine import Boot, Machine, has
 from tests.first_boot.site import Site
 

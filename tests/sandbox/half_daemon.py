@@ -17,6 +17,7 @@ from reconciler.enroll.identity import IdentityCertificates
 from reconciler.enroll.refusals import Refusals
 from reconciler.enroll.register import Enrollment
 from reconciler.enroll.report import FirstRuns
+from reconciler.listener import Server, Tls
 from reconciler.model import tags
 from reconciler.model.memory import Intent, IntentLaunched, IntentOpened, LaunchParameters
 from reconciler.model.names import ChefName, EnvironmentName, ImageId, InstanceId, IntentToken, RoleName
@@ -25,7 +26,6 @@ from reconciler.sandbox import Sandbox
 from reconciler.sandbox.ec2_account import IMAGES, SECURITY_GROUP, SUBNETS
 from reconciler.settings import Settings, load
 from reconciler.web.nodes import create_nodes_app
-from reconciler.web.server import Server, Tls
 
 ENVIRONMENT = EnvironmentName("checkout")
 ROLE = RoleName("web")

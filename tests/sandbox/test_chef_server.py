@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from reconciler.adapters.chef.signing import Key, signed_headers
+from reconciler.listener import Server
 from reconciler.sandbox.chef import create_chef_app
-from reconciler.web.server import Server
 
 SIGNER = Path(__file__).with_name("sign_requests.rb")
 WEB = "checkout-web-0123456789abcdef0"

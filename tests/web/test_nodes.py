@@ -8,9 +8,9 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from reconciler.listener import Server
 from reconciler.sandbox.authority import new_key, sign
 from reconciler.web.nodes import BODY_BYTES_MAX, Rate, create_nodes_app
-from reconciler.web.server import Server
 from tests.enroll.world import Form, World, settings_for
 
 REGISTER = "/bootstrap/v1/register"

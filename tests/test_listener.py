@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from reconciler.errors import Stalled
-from reconciler.web.server import Server, Tls
+from reconciler.listener import Server, Tls
 
 
 def hello(request: Request) -> PlainTextResponse:

@@ -1,4 +1,4 @@
-"""A Starlette application served by uvicorn in a thread of its own: the nodes' listener and the operators' one."""
+"""An ASGI application served by uvicorn in a thread of its own: the nodes' listener, the operators' one, the sandbox's."""
 
 import asyncio
 import socket
@@ -90,7 +90,8 @@ class Server:
             Stalled: the address is taken or not ours, or the certificate and key cannot be used.
         """
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        # Only a socket that says it is TCP gets TCP_NODELAY from asyncio; without, each kept-alive request takes 44 ms.
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((self.host, self.port))
