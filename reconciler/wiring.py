@@ -38,6 +38,7 @@ from reconciler.enroll.refusals import Refusals
 from reconciler.enroll.register import Enrollment
 from reconciler.enroll.report import FirstRuns
 from reconciler.errors import SettingsError, Stalled
+from reconciler.listener import Server, Tls
 from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Pass, Scope
 from reconciler.ports import RequestCounter
@@ -47,7 +48,6 @@ from reconciler.report.metrics import Metrics
 from reconciler.settings import Settings, load
 from reconciler.web.nodes import create_nodes_app
 from reconciler.web.operators import create_operators_app
-from reconciler.listener import Server, Tls
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.listener import Server
 from reconciler.sandbox.chef import create_chef_app
-from reconciler.web.server import Server
 from tests import goiardi
 from tests.adapters.chef.worlds import FakeWorld, HttpWorld, Pair, World, http_world, pair
 from tests.fakes.chef import FakeChefServer

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from reconciler.errors import Denied, Transient
+from reconciler.listener import Server, Tls
 from reconciler.sandbox.chef import create_chef_app
-from reconciler.web.server import Server, Tls
 from tests.adapters.chef.worlds import Pair, adapter
 
 
