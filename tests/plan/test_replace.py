@@ -74,6 +74,7 @@ def does(*nodes: Node) -> list[str]:
         ),
         pytest.param([old(1), old(2, Phase.LOST)], ["replace_node 1"], id="a lost one is left alone"),
         pytest.param([old(1, Phase.LOST), new(2)], [], id="and not replaced"),
+        pytest.param([old(1), new(2), new(3), new(4)], ["terminate_node 1"], id="the only drifted one is too many"),
         pytest.param([old(1), old(2), old(3), old(4)], ["terminate_node 1", "terminate_node 2"], id="excess first"),
     ],
 )
