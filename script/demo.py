@@ -284,25 +284,22 @@ def watch(demo: Demo) -> None:
             time.sleep(0.3)
     alias = f"{HIVEQUEEN} --config {demo.config}"
     metrics = f"curl -s http://{load(demo.config).listen.operators}/metrics | grep ^hivequeen_nodes"
-    console.print(
-        f"""
-Everything is up. Try this in another terminal:
-
-  [bold]cd {demo.clone}[/]
-  [bold]alias hivequeen='{alias}'[/]
-
-  [bold]cp {FOLDER}/checkout.yml {FOLDER}/mine.yml[/]   [dim]# six lines are an environment[/]
-  [bold]git add . && git commit -qm 'Mine' && git push -q[/]
-  [bold]hivequeen status[/]                              [dim]# its nodes boot and enroll[/]
-  [bold]hivequeen show mine[/]
-  [bold]git rm -q {FOLDER}/mine.yml && git commit -qm 'Done' && git push -q[/]
-  [bold]hivequeen events mine[/]                         [dim]# and it is gone[/]
-
-  [bold]{metrics}[/]
-
-Ctrl-C ends it all and removes {demo.directory}.""",
-        soft_wrap=True,
-    )
+    console.print("\nEverything is up. Try this in another terminal:\n")
+    for command, remark in (
+        (f"cd {demo.clone}", ""),
+        (f"alias hivequeen='{alias}'", ""),
+        ("", ""),
+        (f"cp {FOLDER}/checkout.yml {FOLDER}/mine.yml", "six lines are an environment"),
+        ("git add . && git commit -qm Mine && git push -q", ""),
+        ("hivequeen status", "its nodes boot and enroll"),
+        ("hivequeen show mine", ""),
+        (f"git rm -q {FOLDER}/mine.yml && git commit -qm Done && git push -q", ""),
+        ("hivequeen events mine", "and it is gone"),
+        ("", ""),
+        (metrics, ""),
+    ):
+        console.print(f"  [bold]{command:<50}[/] [dim]{f'# {remark}' if remark else ''}[/]".rstrip(), soft_wrap=True)
+    console.print(f"\nCtrl-C ends it all and removes {demo.directory}.", soft_wrap=True)
     signal.pause()
 
 
