@@ -6,7 +6,7 @@ from reconciler.model.actions import Reason
 from reconciler.model.desired import Environment
 from reconciler.model.memory import Cause, Fact, Intent, RoleRecovered, RoleSettled, TeardownBegan, TeardownEnded
 from reconciler.model.names import RoleName, chef_role_name, split_chef_role_name
-from reconciler.model.observed import Node, ObservedEnvironment, Phase
+from reconciler.model.observed import Departed, Node, ObservedEnvironment, Phase
 from reconciler.model.plan import EnvironmentPlan
 from reconciler.plan.chef import remove_departed, remove_environment, remove_role
 from reconciler.plan.context import Context
@@ -29,6 +29,7 @@ def plan_undeclared(observed: ObservedEnvironment, context: Context) -> Environm
     _remove_nodes(observed.nodes, cause, reason, context, plan)
     for intent in open_intents:
         await_or_close(intent, observed.nodes, context.now, plan)
+    _await_last_look(observed.departed, plan)
     for departed in observed.departed:
         plan.actions.extend(remove_departed(departed, None, context.revision))
     if not open_intents and not observed.nodes and not observed.departed:
@@ -64,7 +65,9 @@ def remove_undeclared_roles(environment: Environment, observed: ObservedEnvironm
         _remove_nodes(nodes, cause, reason, context, plan)
         for intent in open_intents:
             await_or_close(intent, nodes, context.now, plan)
-        if open_intents or nodes or any(departed.role == role for departed in observed.departed):
+        departed = [one for one in observed.departed if one.role == role]
+        _await_last_look(departed, plan)
+        if open_intents or nodes or departed:
             continue
         chef_role = observed.chef_roles.get(chef_role_name(environment.name, role))
         if chef_role is not None:
@@ -113,6 +116,13 @@ def _remove_nodes(nodes: Iterable[Node], cause: Cause, reason: Reason, context: 
                 plan.wait(node.role, f"{node.instance_id} is wanted by nobody; it is swept if that stays so")
             case _:
                 plan.terminate(node, cause, reason)
+
+
+def _await_last_look(departed: Iterable[Departed], plan: RolePlan) -> None:
+    """What comes after them waits for the pass that forgets them, and that pass must come."""
+    for one in departed:
+        if not one.has_chef_node and not one.has_client:
+            plan.wait(one.role, f"{one.instance_id} is gone, nothing of it is left in Chef")
 
 
 def _may_sweep(node: Node, context: Context) -> bool:

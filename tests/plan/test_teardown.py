@@ -3,6 +3,7 @@
 import pytest
 
 from reconciler.model.actions import TerminateNode
+from reconciler.model.desired import Environment
 from reconciler.model.digest import content_digest
 from reconciler.model.memory import Cause, RoleRecovered, RoleSettled, TeardownBegan, TeardownEnded
 from reconciler.model.names import ChefName
@@ -57,6 +58,17 @@ def test_chef_objects_wait_until_every_node_was_seen_gone() -> None:
     made = plan_one(None, there(nodes=[node(1, phase=Phase.TERMINATING)], departed=(departed(2),)), BEGUN)
     assert said(made.actions) == ["delete_chef_node 2", "delete_chef_client 2"]
     assert [waiting.message for waiting in made.waiting] == [f"web: {instance_id(1)} terminating"]
+
+
+@pytest.mark.parametrize("home", [None, environment(roles=[role("worker")])], ids=["environment", "role"])
+def test_a_node_of_which_nothing_is_left_is_awaited_until_it_is_forgotten(home: Environment | None) -> None:
+    """Nothing else would bring the next pass soon, and the rest waits for it."""
+    world = there(environment(), departed=(departed(1, has_chef_node=False, has_client=False),))
+    made = plan_one(home, world, BEGUN)
+    assert not any(name.startswith("delete") for name in said(made.actions))
+    assert [waiting.message for waiting in made.waiting if waiting.role == WEB] == [
+        f"web: {instance_id(1)} is gone, nothing of it is left in Chef"
+    ]
 
 
 def test_generated_objects_go_when_no_node_is_left() -> None:
