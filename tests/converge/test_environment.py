@@ -1,5 +1,6 @@
 """Carrying a plan out: in its order, batched where one call will do, and what one trouble does to the rest."""
 
+from dataclasses import replace
 from typing import Any
 
 from reconciler.errors import Conflict, Denied, Refused, Transient
