@@ -389,7 +389,9 @@ class Reconciler:
         """Backoffs and halts, from how the actions went."""
         broken = {failure.environment for failure in look.failures if failure.environment is not None}
         now = self._ports.clock.now()
-        found = setbacks(outcomes, broken, decision.desired, decision.memory, now, jitter=self._jitter)
+        found = setbacks(
+            outcomes, broken, decision.desired, decision.memory, now, jitter=self._jitter, noted=look.facts
+        )
         if found:
             self._ports.journal.record(now, *found)
             look.facts.extend(found)
