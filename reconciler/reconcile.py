@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from reconciler.converge import Converger, Launcher, setbacks
+from reconciler.document import SIZE_LIMIT_BYTES
 from reconciler.errors import Conflict, Denied, HivequeenError, Stalled, Transient
 from reconciler.model.desired import Desired, Environment, Role
 from reconciler.model.memory import EnvironmentRecovered, Fact, Memory, RevisionApplied, SightedAgain
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 
 SCOPE_MAX: Final = 20  # more environments than this are cheaper to read by four searches than one by one
 BLIND_LEAST: Final = timedelta(minutes=1)  # a shorter failure to read does not move anybody's deadline
-BLOB_LIMIT_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +163,7 @@ class Reconciler:
         return self._pass_of(self._look(scope), ())
 
     def changed_scope(self) -> Scope | None:
-        """Fetch, and name what changed since the last pass; None: nothing did.
+        """Fetch. None: nothing is new. Else the scope that a pass begins with; the pass itself adds what changed.
 
         Raises:
             HivequeenError: the repository could not be fetched.
@@ -173,7 +173,7 @@ class Reconciler:
         self._tip, self._tip_is_fresh = tip, True
         if not is_news or self._desired is None:
             return Scope(environments=None, because="start") if self._desired is None else None
-        return Scope(environments=frozenset(), because="commit")  # the pass itself sees which
+        return Scope(environments=frozenset(), because="commit")
 
     def refresh_images(self, environment: EnvironmentName) -> None:
         """Resolve the environment's moving images again in the next pass, instead of keeping their pins."""
@@ -277,7 +277,7 @@ class Reconciler:
 
     def _desired_at(self, revision: RevisionId) -> Desired:
         def read_blobs(blobs: Collection[BlobId]) -> Mapping[BlobId, bytes]:
-            return self._ports.repository.read(blobs, limit_bytes=BLOB_LIMIT_BYTES)
+            return self._ports.repository.read(blobs, limit_bytes=SIZE_LIMIT_BYTES)
 
         entries = self._ports.repository.tree(revision)
         folder = self._settings.repository.path

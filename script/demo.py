@@ -48,6 +48,7 @@ class Demo:
         self.directory = directory
         self.clone = directory / "envs"
         self.config = directory / "sandbox" / "hivequeen.yml"
+        self.pushed_at = 0.0
         self._held = ExitStack()
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
 
@@ -71,6 +72,7 @@ class Demo:
         self.push("The sample environments")
         self._run("sandbox", "sandbox", "--directory", str(self.config.parent), "--repository", str(source))
         self._wait_for("the sandbox", self.config.exists)
+        self.pushed_at = time.monotonic()  # for the daemon, which sees the repository from now on
         self._run("daemon", "--config", str(self.config), "run")
         self._wait_for("the daemon", lambda: self.ask("status").get("last_pass_at") is not None)
 
@@ -101,13 +103,16 @@ class Demo:
     def _wait_for(self, what: str, is_there: Callable[[], bool]) -> None:
         deadline = time.monotonic() + STEP_S
         while not is_there():
-            for name, process in self._processes:
-                if process.poll() is not None:
-                    log = (self.directory / f"{name}.log").read_text()
-                    raise SystemExit(f"the {name} ended at once:\n{log}")
+            self.check_alive()
             if time.monotonic() > deadline:
                 raise SystemExit(f"{what} did not start; its log is in {self.directory}")
             time.sleep(0.1)
+
+    def check_alive(self) -> None:
+        """Stop if one of our processes did."""
+        for name, process in self._processes:
+            if process.poll() is not None:
+                raise SystemExit(f"the {name} ended:\n{(self.directory / f'{name}.log').read_text()}")
 
     @staticmethod
     def _git(directory: Path, *arguments: str) -> None:
@@ -274,10 +279,11 @@ def declared(folder: Path) -> Mapping[str, Mapping[str, int]]:
 
 def watch(demo: Demo) -> None:
     """Show every node on its way up, then say what to try, and stay until Ctrl-C."""
-    began = time.monotonic()
+    began = demo.pushed_at
     with Live(console=console, refresh_per_second=8) as live:
         while True:
             status = demo.ask("status")
+            demo.check_alive()
             live.update(picture(status, time.monotonic() - began))
             if status and all(is_up(one) for one in status["environments"]):
                 break
@@ -294,7 +300,7 @@ def watch(demo: Demo) -> None:
         ("hivequeen status", "its nodes boot and enroll"),
         ("hivequeen show mine", ""),
         (f"git rm -q {FOLDER}/mine.yml && git commit -qm Done && git push -q", ""),
-        ("hivequeen events mine", "and it is gone"),
+        ("hivequeen events mine --follow", "and watch it go; Ctrl-C"),
         ("", ""),
         (metrics, ""),
     ):
@@ -309,7 +315,7 @@ def is_up(environment: Mapping[str, Any]) -> bool:
 
 def picture(status: Mapping[str, Any], elapsed_s: float) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
-    table.title = f"{elapsed_s:.0f} s since the push"
+    table.title = f"{elapsed_s:.0f} s since the daemon started"
     for heading in ("environment", "role", "ready", "nodes"):
         table.add_column(heading, header_style="dim")
     for environment in status.get("environments", ()):
@@ -327,6 +333,8 @@ def main() -> None:
     )
     parser.add_argument("--check", action="store_true", help="tell the whole story unattended; exit 0 or 1")
     options = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal leaves nothing behind either
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="hivequeen-demo-") as directory:
         began = time.monotonic()
         try:
