@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, assert_never
 
 from reconciler.model.desired import (
     Environment,
@@ -76,6 +76,8 @@ def _image(image: Image) -> Json:
             return {"parameter": parameter}
         case ImageByName(owner=owner, name=name):
             return {"owner": owner, "name": name}
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def _digest(fields: Mapping[str, Json]) -> str:
