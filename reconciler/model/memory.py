@@ -4,7 +4,7 @@
 `Journal.record` is one transaction. Losing the memory loses history, never nodes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -138,6 +138,23 @@ class Suspension:
     actor: str
     since: datetime
     until: datetime | None
+
+    def is_in_force(self, now: datetime) -> bool:
+        return self.until is None or self.until > now
+
+    def __str__(self) -> str:
+        end = f" until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
+        return f"suspended by {self.actor}{end}: {self.reason or 'no reason given'}"
+
+    @property
+    def remedy(self) -> str:
+        return f"hivequeen resume {self.environment or '--all'}"
+
+
+def suspension_of(environment: EnvironmentName, suspensions: Iterable[Suspension], now: datetime) -> Suspension | None:
+    """The one in force for it: its own before the one of everything."""
+    in_force = {one.environment: one for one in suspensions if one.is_in_force(now)}
+    return in_force.get(environment) or in_force.get(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

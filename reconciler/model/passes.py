@@ -54,7 +54,7 @@ class Outcome:
 class Failure:
     """A stage of the pass that failed as a whole: nothing was concluded from it."""
 
-    stage: str  # "source", "spec", "observe", "claim", "converge"
+    stage: str  # "source", "observe", "claim", "converge"
     message: str
     remedy: str
     needs_person: bool

@@ -6,18 +6,17 @@ Every type that applies is always there, true or false, so that a script need no
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.desired import Environment
-from reconciler.model.memory import Backoff, Suspension
+from reconciler.model.memory import Backoff, Suspension, suspension_of
 from reconciler.model.names import EnvironmentName, RevisionId, RoleName
 from reconciler.model.observed import ObservedEnvironment, Phase
 from reconciler.model.passes import Failure, Outcome, Pass, Result
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard
-from reconciler.report.sentences import listed, nodes_of, would_do
+from reconciler.report.sentences import listed, nodes_of, not_done, would_do
 
 # The reason of a condition that is not true, where there is nothing more to say.
 CALM: Final[Mapping[ConditionType, str]] = MappingProxyType(
@@ -47,11 +46,15 @@ HOLDING: Final[Mapping[Guard, str]] = MappingProxyType(
     }
 )
 
+# Guards that make the whole installation write nothing, and so suspend each environment.
+READ_ONLY: Final[Mapping[Guard, str]] = MappingProxyType(
+    {Guard.OBSERVE_MODE: "ObserveMode", Guard.NOT_OWNER: "NotOwner"}
+)
+
 # By the stage of the pass that failed.
 FAILED: Final[Mapping[str, str]] = MappingProxyType(
     {
         "source": "SourceFailed",
-        "spec": "SpecFailed",
         "observe": "ObserveFailed",
         "claim": "ClaimFailed",
         "converge": "ConvergeFailed",
@@ -72,6 +75,7 @@ REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
                 "ForeignChefEnvironment",
                 "ForeignChefRole",
                 "ImageUnresolved",
+                "Unreadable",
                 "NodeLost",
                 "RoleHalted",
                 "ActionRefused",
@@ -81,7 +85,10 @@ REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
             }
         ),
         ConditionType.HELD: frozenset({*HOLDING.values(), "NothingHeld"}),
-        ConditionType.SUSPENDED: frozenset({"ByPerson", "EverythingByPerson", "ByFile", "ObserveMode", "NotSuspended"}),
+        # The last two of an environment that nothing can be done for: the mode, or somebody else's claim.
+        ConditionType.SUSPENDED: frozenset(
+            {"ByPerson", "EverythingByPerson", "ByFile", "NotSuspended", *READ_ONLY.values()}
+        ),
         ConditionType.STALE: frozenset({"ChefSilent", "ChefHeard"}),
         ConditionType.LOST: frozenset({"TagMissing", "AllTagged"}),
         ConditionType.NOT_OWNER: frozenset({"ClaimedByAnother", "ClaimIsOurs"}),
@@ -132,7 +139,7 @@ def _of_environment(
         observed=observed,
         outcomes=[outcome for outcome in made.outcomes if outcome.action.environment == plan.name],
         failures=[failure for failure in made.failures if failure.environment == plan.name],
-        suspensions=_in_force(made.memory.suspensions if made.memory else (), made.started_at),
+        suspension=suspension_of(plan.name, made.memory.suspensions if made.memory else (), made.started_at),
         backoff=_backoff(made, plan.name),
         before=before,
         revision=made.revision,
@@ -152,7 +159,7 @@ def summarise(
     observed: ObservedEnvironment | None,
     outcomes: Sequence[Outcome],
     failures: Sequence[Failure],
-    suspensions: Sequence[Suspension],
+    suspension: Suspension | None,
     backoff: Backoff | None,
     before: Mapping[ConditionType, Condition],
     revision: RevisionId | None,
@@ -162,18 +169,18 @@ def summarise(
     Args:
         plan: after the guards.
         declared: None where the file is gone or frozen.
-        suspensions: those in force, of any scope.
+        suspension: the one in force, its own or that of everything.
         backoff: the one in force. Nothing is tried then, so what was said of the failure `before` still holds.
     """
     nodes = observed.nodes if observed else ()
     stalled = _stalled(plan, outcomes, failures)
     held = _held(plan.blocked)
-    suspended = _suspended(plan, declared, suspensions)
+    suspended = _suspended(plan, declared, suspension)
     degraded = _degraded(outcomes, failures)
     if backoff is not None:
         stalled = stalled or _still(before, ConditionType.STALLED, {"ActionRefused", *FAILED.values()})
         degraded = degraded or _still(before, ConditionType.DEGRADED, REASONS[ConditionType.DEGRADED])
-        degraded = degraded or _Said("ActionFailed", backoff.message)
+        degraded = degraded or (None if stalled else _Said("ActionFailed", backoff.message))
     saying = {
         ConditionType.READY: _ready(
             plan, declared, observed, stalled=stalled, held=held, suspended=suspended, degraded=degraded
@@ -203,14 +210,13 @@ def installation_conditions(made: Pass, before: Iterable[Condition] = ()) -> tup
     """What is true of everything at once. What a pass that failed could not find out stays as it was said `before`."""
     old = {condition.type: condition for condition in before if condition.environment is None}
     blocked = made.plan.blocked if made.plan else ()
-    needing = [failure for failure in made.failures if failure.environment is None and failure.needs_person]
     general = [failure for failure in made.failures if failure.environment is None]
     saying = {
         ConditionType.NOT_OWNER: _by_guard(blocked, {Guard.NOT_OWNER: "ClaimedByAnother"}),
         ConditionType.SUSPENDED: _everything_suspended(made, blocked),
         ConditionType.HELD: _held(blocked),
-        ConditionType.STALLED: _failed(needing),
-        ConditionType.DEGRADED: _failed(general),
+        ConditionType.STALLED: _failed([failure for failure in general if failure.needs_person]),
+        ConditionType.DEGRADED: _failed([failure for failure in general if not failure.needs_person]),
     }
     if not made.scope.is_full and all(one.revision == made.revision for one in old.values()):
         # Scoped passes do not fetch: they cannot know that the repository answers again, unless its news woke them.
@@ -274,7 +280,7 @@ def _ready(
     message = _readiness({name: role.count for name, role in roles.items()}, phases)
     if plan.is_converged and declared is not None and is_complete and not (stalled or degraded):
         return _Said("AllReady", message)
-    is_read_only = any(blocked.guard in (Guard.OBSERVE_MODE, Guard.NOT_OWNER) for blocked in plan.blocked)
+    is_read_only = any(blocked.guard in READ_ONLY for blocked in plan.blocked)
     is_kept_back = any(blocked.guard is Guard.SUSPENDED for blocked in plan.blocked)
     reasons = (
         ("Stalled", stalled is not None),
@@ -321,11 +327,9 @@ def _stalled(plan: EnvironmentPlan, outcomes: Sequence[Outcome], failures: Seque
         first, *others = plan.stalls
         more = f" (and {len(others)} more)" if others else ""
         return _Said(first.reason, first.message + more, first.remedy)
-    denied = [(f"{o.action.name}: {o.message}", o.remedy) for o in outcomes if o.is_denied]
-    refused = [(f"{o.action.name}: {o.message}", o.remedy) for o in outcomes if o.needs_person]
     return (
-        _first(ACCESS_DENIED, denied)
-        or _first("ActionRefused", refused)
+        _not_done(ACCESS_DENIED, [outcome for outcome in outcomes if outcome.is_denied])
+        or _not_done("ActionRefused", [outcome for outcome in outcomes if outcome.needs_person])
         or _failed([failure for failure in failures if failure.needs_person])
     )
 
@@ -342,42 +346,39 @@ def _by_guard(blocked: Sequence[Blocked], reasons: Mapping[Guard, str]) -> _Said
     return _Said(reasons[holding[0].guard], message, listed(dict.fromkeys(one.remedy for one in holding)))
 
 
-def _suspended(plan: EnvironmentPlan, declared: Environment | None, suspensions: Sequence[Suspension]) -> _Said | None:
-    for scope, reason in ((plan.name, "ByPerson"), (None, "EverythingByPerson")):
-        for suspension in suspensions:
-            if suspension.environment == scope:
-                return _by_person(reason, suspension)
+def _suspended(plan: EnvironmentPlan, declared: Environment | None, suspension: Suspension | None) -> _Said | None:
+    if suspension is not None:
+        return _by_person(suspension)
     if declared is not None and declared.suspend:
         origin = declared.origins.get("suspend", declared.origin)
         return _Said("ByFile", f"{origin} says suspend: true", "remove it and commit")
-    return None
+    return _by_guard(plan.blocked, {**READ_ONLY, Guard.SUSPENDED: "ByPerson"})
 
 
-def _by_person(reason: str, suspension: Suspension) -> _Said:
-    until = f" until {suspension.until:%Y-%m-%d %H:%M} UTC" if suspension.until else ""
-    return _Said(
-        reason,
-        f"suspended by {suspension.actor}{until}: {suspension.reason or 'no reason given'}",
-        f"hivequeen resume {suspension.environment or '--all'}",
-    )
+def _by_person(suspension: Suspension) -> _Said:
+    reason = "EverythingByPerson" if suspension.environment is None else "ByPerson"
+    return _Said(reason, str(suspension), suspension.remedy)
 
 
 def _everything_suspended(made: Pass, blocked: Sequence[Blocked]) -> _Said | None:
-    for suspension in _in_force(made.memory.suspensions if made.memory else (), made.started_at):
-        if suspension.environment is None:
-            return _by_person("EverythingByPerson", suspension)
-    return _by_guard(blocked, {Guard.OBSERVE_MODE: "ObserveMode"})
-
-
-def _in_force(suspensions: Iterable[Suspension], now: datetime) -> tuple[Suspension, ...]:
-    return tuple(one for one in suspensions if one.until is None or one.until > now)
+    for suspension in made.memory.suspensions if made.memory else ():
+        if suspension.environment is None and suspension.is_in_force(made.started_at):
+            return _by_person(suspension)
+    return _by_guard(blocked, {Guard.OBSERVE_MODE: READ_ONLY[Guard.OBSERVE_MODE]})
 
 
 def _degraded(outcomes: Sequence[Outcome], failures: Sequence[Failure]) -> _Said | None:
-    """What fails and is tried again by itself; what needs a person is tried again as well, and is Stalled besides."""
-    unknown = [(f"{o.action.name}: {o.message}", o.remedy) for o in outcomes if o.result is Result.UNKNOWN]
-    refused = [(f"{o.action.name}: {o.message}", o.remedy) for o in outcomes if o.result is Result.REFUSED]
-    return _failed(failures) or _first("ActionFailed", refused) or _first("OutcomeUnknown", unknown)
+    """What fails and is tried again by itself. What needs a person is tried again as well, but that is Stalled alone."""
+    own = [outcome for outcome in outcomes if not (outcome.needs_person or outcome.is_denied)]
+    return (
+        _failed([failure for failure in failures if not failure.needs_person])
+        or _not_done("ActionFailed", [outcome for outcome in own if outcome.result is Result.REFUSED])
+        or _not_done("OutcomeUnknown", [outcome for outcome in own if outcome.result is Result.UNKNOWN])
+    )
+
+
+def _not_done(reason: str, outcomes: Sequence[Outcome]) -> _Said | None:
+    return _first(reason, [(f"{not_done(outcome)}: {outcome.message}", outcome.remedy) for outcome in outcomes])
 
 
 def _failed(failures: Sequence[Failure]) -> _Said | None:

@@ -134,7 +134,7 @@ def suspension_document(suspension: Suspension) -> Document:
         "actor": suspension.actor,
         "since": moment(suspension.since),
         "until": moment(suspension.until),
-        "remedy": f"hivequeen resume {suspension.environment or '--all'}",
+        "remedy": suspension.remedy,
     }
 
 

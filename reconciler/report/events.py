@@ -27,9 +27,19 @@ from reconciler.model.actions import (
     TerminateNode,
 )
 from reconciler.model.conditions import Condition, ConditionType, Event
-from reconciler.model.memory import Fact, IntentEnded, IntentState, NodeGone, NodeReady, TeardownBegan, TeardownEnded
+from reconciler.model.memory import (
+    Fact,
+    IntentEnded,
+    IntentState,
+    NodeGone,
+    NodeReady,
+    RevisionApplied,
+    TeardownBegan,
+    TeardownEnded,
+)
 from reconciler.model.names import EnvironmentName, InstanceId, IntentToken, NodeName
 from reconciler.model.passes import Outcome, Pass, Result
+from reconciler.report.conditions import READ_ONLY
 from reconciler.report.sentences import nodes_of
 
 
@@ -98,7 +108,6 @@ def of_pass(made: Pass, before: Iterable[Condition], after: Iterable[Condition])
         after: the new conditions of what the pass looked at (`conditions.of_pass`).
     """
     return (
-        *_of_revision(made),
         *_of_facts(made),
         *(event for outcome in made.outcomes if (event := _of_outcome(made, outcome)) is not None),
         *of_conditions(before, after, made.ended_at),
@@ -126,6 +135,8 @@ def _turn(old: Condition | None, new: Condition) -> tuple[EventKind | None, str]
         return None, ""
     begun, ended, all_clear = _TURNS[new.type]
     was_true = old is not None and old.is_true
+    if old is not None and new.environment is not None and old.reason in READ_ONLY.values():
+        was_true = False  # told of the installation, whose mode or claim it is; not once more for each environment
     if not new.is_true:
         return (ended, all_clear) if was_true else (None, "")
     if old is not None and was_true:
@@ -135,17 +146,6 @@ def _turn(old: Condition | None, new: Condition) -> tuple[EventKind | None, str]
     if new.type is ConditionType.SUSPENDED and new.reason != "ByFile":
         return None, ""  # told with its actor when it was asked for; observe mode is a setting
     return begun, f"{new.message} → {new.remedy}" if new.remedy else new.message
-
-
-def _of_revision(made: Pass) -> Iterator[Event]:
-    if made.committed_at is not None and made.revision is not None:
-        count = len(made.desired.names) if made.desired else 0
-        yield Event(
-            at=made.ended_at,
-            kind=EventKind.REVISION_APPLIED.value,
-            message=f"revision {made.revision[:8]} applies: {count} environment{'' if count == 1 else 's'}",
-            revision=made.revision,
-        )
 
 
 def _of_facts(made: Pass) -> Iterator[Event]:
@@ -159,8 +159,13 @@ def _of_facts(made: Pass) -> Iterator[Event]:
             yield event
 
 
-def _of_fact(made: Pass, fact: Fact, names: Mapping[InstanceId, tuple[EnvironmentName, NodeName]]) -> Event | None:
+def _of_fact(  # noqa: PLR0911 -- one case per kind of fact
+    made: Pass, fact: Fact, names: Mapping[InstanceId, tuple[EnvironmentName, NodeName]]
+) -> Event | None:
     match fact:
+        case RevisionApplied(revision=revision, declared=declared):
+            count = f"{len(declared)} environment{'' if len(declared) == 1 else 's'}"
+            return _event(made, EventKind.REVISION_APPLIED, f"revision {revision[:8]} applies: {count}", None)
         case NodeReady(instance_id=instance_id) if instance_id in names:
             environment, node = names[instance_id]
             return _event(made, EventKind.NODE_READY, f"{node} is ready: its Chef run succeeded", environment, node)
@@ -256,7 +261,7 @@ def _has_chef_role(made: Pass, action: EnsureChefRole) -> bool:
 
 
 def _event(
-    made: Pass, kind: EventKind, message: str, environment: EnvironmentName, node: NodeName | None = None
+    made: Pass, kind: EventKind, message: str, environment: EnvironmentName | None, node: NodeName | None = None
 ) -> Event:
     return Event(
         at=made.ended_at,

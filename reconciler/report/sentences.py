@@ -18,6 +18,7 @@ from reconciler.model.actions import (
     TagNode,
     TerminateNode,
 )
+from reconciler.model.passes import Outcome, Result
 
 LISTED_MAX = 5
 
@@ -36,6 +37,35 @@ def listed(parts: Iterable[str]) -> str:
 
 def would_do(actions: Sequence[Action]) -> list[str]:
     return [_doing(action) for action in actions]
+
+
+def not_done(outcome: Outcome) -> str:  # noqa: C901, PLR0911 -- one line per kind of action
+    """`web could not be launched`: how a trouble begins, for those who declare environments and know no API."""
+    action = outcome.action
+    may_be = "may not have been" if outcome.result is Result.UNKNOWN else "could not be"
+    match action:
+        case LaunchNodes() | ReplayLaunch():
+            return f"{action.role} {may_be} launched"
+        case ReplaceNode():
+            return f"the node to replace {action.node} {may_be} launched"
+        case TerminateNode():
+            return f"{action.node} {may_be} terminated"
+        case TagNode():
+            return f"tags of {action.node} {may_be} corrected"
+        case EnsureChefEnvironment():
+            return f"Chef environment {action.wanted.name} {may_be} written"
+        case EnsureChefRole():
+            return f"Chef role {action.wanted.name} {may_be} written"
+        case EnsureChefNode():
+            return f"Chef node {action.node} {may_be} corrected"
+        case DeleteChefNode() | DeleteChefClient():
+            return f"Chef {'node' if isinstance(action, DeleteChefNode) else 'client'} {action.node} {may_be} deleted"
+        case DeleteChefRole():
+            return f"Chef role {action.chef_role} {may_be} deleted"
+        case DeleteChefEnvironment():
+            return f"Chef environment {action.chef_environment} {may_be} deleted"
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def _doing(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 -- one line per kind of action

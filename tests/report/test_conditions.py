@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.model.actions import Action
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.memory import Backoff, Memory, Suspension
 from reconciler.model.names import EnvironmentName, RevisionId
@@ -117,7 +118,7 @@ def test_a_stall_carries_the_planners_reason_and_remedy() -> None:
         (
             Result.REFUSED,
             True,
-            {ConditionType.DEGRADED: "ActionFailed", ConditionType.STALLED: "ActionRefused"},
+            {ConditionType.STALLED: "ActionRefused"},
         ),
         (Result.DONE, False, {}),
         (Result.SKIPPED, False, {}),
@@ -130,7 +131,8 @@ def test_an_action_that_failed_degrades_and_one_that_needs_a_person_stalls(
     passed = made(EnvironmentPlan(name=CHECKOUT, actions=(launch(),)), outcomes=[outcome])
     assert true_ones(passed) == {**expected, ConditionType.RECONCILING: "Acting"}
     for kind in expected:
-        assert of(passed)[kind].message == "launch_nodes: InstanceLimitExceeded"
+        may_be = "may not have been" if result is Result.UNKNOWN else "could not be"
+        assert of(passed)[kind].message == f"web {may_be} launched: InstanceLimitExceeded"
         assert of(passed)[kind].remedy == "raise the quota"
 
 
@@ -221,7 +223,10 @@ def test_observe_mode_and_a_foreign_claim_are_conditions_of_the_installation() -
     passed = made(plan, blocked=[observing])
     assert true_ones(passed, None) == {ConditionType.SUSPENDED: "ObserveMode"}
     assert of(passed)[ConditionType.READY].reason == "ReadOnly"
-    assert true_ones(passed) == {}
+    assert true_ones(passed) == {ConditionType.SUSPENDED: "ObserveMode"}
+    kept = EnvironmentPlan(name=CHECKOUT, blocked=(replace(foreign, actions=(launch(),)),))
+    assert true_ones(made(kept, blocked=[foreign])) == {ConditionType.SUSPENDED: "NotOwner"}
+    assert of(made(kept, blocked=[foreign]))[ConditionType.SUSPENDED].remedy == "hivequeen claim --take-over"
     assert true_ones(made(blocked=[foreign]), None) == {ConditionType.NOT_OWNER: "ClaimedByAnother"}
 
 
@@ -242,7 +247,6 @@ def test_a_pass_that_failed_keeps_what_it_could_not_find_out() -> None:
     assert {c.type: c.reason for c in after[None] if c.is_true} == {
         ConditionType.NOT_OWNER: "ClaimedByAnother",
         ConditionType.STALLED: "ObserveFailed",
-        ConditionType.DEGRADED: "ObserveFailed",
     }
 
 
@@ -252,11 +256,13 @@ def test_while_an_environment_backs_off_its_trouble_stays_as_it_was_said() -> No
     waiting = EnvironmentPlan(name=CHECKOUT, waiting=(Waiting(message="failed once, tried again at 12:01:00"),))
     backoff = Backoff(environment=CHECKOUT, failures=1, until=NOON + timedelta(minutes=1), message="refused")
     backing_off = replace(memory(), backoffs={CHECKOUT: backoff})
-    for before, expected in ((said, "launch_nodes: InstanceLimitExceeded"), ((), "refused")):
+    for before, kind, expected in (
+        (said, ConditionType.STALLED, "web could not be launched: InstanceLimitExceeded"),
+        ((), ConditionType.DEGRADED, "refused"),
+    ):
         after = {c.type: c for c in of_pass(made(waiting, remembered=backing_off), before)[CHECKOUT]}
-        assert after[ConditionType.DEGRADED].is_true
-        assert after[ConditionType.DEGRADED].message == expected
-        assert after[ConditionType.STALLED].is_true == bool(before)
+        assert {c.type for c in after.values() if c.is_true} == {kind, ConditionType.RECONCILING}
+        assert after[kind].message == expected
     tried_again = made(EnvironmentPlan(name=CHECKOUT, actions=(launch(),)), outcomes=[done(launch())])
     assert {c.type for c in of_pass(tried_again, said)[CHECKOUT] if c.is_true} == {ConditionType.RECONCILING}
 
@@ -337,3 +343,26 @@ def test_ready_is_never_said_of_what_is_incomplete_or_has_something_left_to_do(p
         nodes = passed.observed.environments[CHECKOUT].nodes
         assert plan.is_converged and plan.is_declared
         assert sum(1 for one in nodes if one.phase is Phase.READY) >= 2
+
+
+@given(passed=passes())
+def test_whatever_is_held_or_left_to_do_is_said_by_a_condition_that_is_true(passed: Pass) -> None:
+    assert passed.plan is not None
+    (plan,) = passed.plan.environments
+    conditions = of_pass(passed)[CHECKOUT]
+    assert plan.is_converged or any(condition.is_true for condition in conditions)
+
+
+@pytest.mark.parametrize("guard", Guard)
+def test_every_guard_that_holds_something_makes_a_condition_true(guard: Guard) -> None:
+    blocked = Blocked(guard=guard, message="kept back", remedy="lift it", actions=(launch(),))
+    found = [c for c in of(made(EnvironmentPlan(name=CHECKOUT, blocked=(blocked,)))).values() if c.is_true]
+    assert [(c.message, c.remedy) for c in found] == [("kept back", "lift it")]
+
+
+@pytest.mark.parametrize("action", every_action(), ids=lambda action: action.name)
+def test_a_refusal_begins_with_what_could_not_be_done_in_plain_words(action: Action) -> None:
+    outcome = done(action, Result.REFUSED, "InvalidAMIID.NotFound", needs_person=True)
+    message = of(made(EnvironmentPlan(name=CHECKOUT, actions=(action,)), outcomes=[outcome]))[ConditionType.STALLED]
+    assert " could not be " in message.message
+    assert "_" not in message.message

@@ -14,6 +14,7 @@ from reconciler.model.memory import (
     NodeGone,
     NodeMissing,
     NodeReady,
+    RevisionApplied,
     TeardownBegan,
     TeardownEnded,
 )
@@ -122,13 +123,15 @@ def test_a_launch_that_is_given_up_is_told_with_what_it_was_for() -> None:
 
 
 def test_a_new_revision_is_told_in_the_pass_that_accepts_it() -> None:
-    (event,) = of(made(committed_at=NOON))
+    applied = RevisionApplied(revision=REVISION, declared=frozenset({CHECKOUT}))
+    (event,) = of(made(facts=[applied], committed_at=NOON))
     assert (event.kind, event.message, event.environment) == (
         "RevisionApplied",
         f"revision {REVISION[:8]} applies: 1 environment",
         None,
     )
-    assert of(made()) == ()
+    # In observe mode a revision is seen and never applied.
+    assert of(made(committed_at=NOON)) == ()
 
 
 def stalled(message: str) -> Pass:
@@ -178,12 +181,12 @@ def test_trouble_that_backs_off_is_told_once_and_its_end_once() -> None:
     unknown = made(plan, outcomes=[done(launch(), Result.UNKNOWN, "timed out", needs_person=False)])
     calm = made(EnvironmentPlan(name=CHECKOUT))
     assert told(refused, waiting, waiting, refused, waiting, unknown, waiting, calm) == [
-        ["Stalled", "Degraded"],
+        ["Stalled"],
         [],
         [],
         [],
         [],
-        ["Unstalled"],
+        ["Unstalled", "Degraded"],
         [],
         ["Ready", "Recovered"],
     ]
@@ -200,3 +203,10 @@ def test_a_hold_is_told_with_its_command_and_again_when_it_is_another() -> None:
     after = conditions.of_pass(held("3f2a"))[CHECKOUT]
     (event,) = events.of_conditions((), after, NOON)
     assert event.message == "hold 3f2a → hivequeen approve 3f2a"
+
+
+def test_observe_mode_is_told_of_no_environment() -> None:
+    observing = Blocked(guard=Guard.OBSERVE_MODE, message="mode is observe", remedy="set mode: converge")
+    plan = EnvironmentPlan(name=CHECKOUT, blocked=(replace(observing, actions=(launch(),)),))
+    booting = made(EnvironmentPlan(name=CHECKOUT), world=observed(seen(node(1, Phase.PENDING))))
+    assert told(made(plan, blocked=[observing]), booting) == [[], ["SuspensionEnded"]]  # that of the installation
