@@ -35,6 +35,7 @@ from tests.plan.builders import (
     desired,
     environment,
     generated,
+    instance_id,
     parameters,
     role,
 )
@@ -202,6 +203,15 @@ def test_a_search_that_lags_does_not_show_what_the_dead_have_left_no_more(outsid
     outside.cloud.terminate_by_hand(dead)
     made = outside.look()
     assert name not in made.chef_nodes
+
+
+def test_what_a_missing_node_has_left_is_read_by_name(outside: Outside) -> None:
+    """After an hour of NotFound it is called gone, and then forgotten if nothing of it is left."""
+    outside.journal.record(outside.clock.now(), NodeSeen(record=record(1)), NodeMissing(instance_id=instance_id(1)))
+    outside.chef.index()
+    outside.chef.search_lag = True
+    outside.chef.save_node(record(1).name, ohai_time=1.0)
+    assert record(1).name in outside.look().chef_nodes
 
 
 def test_an_owned_instance_that_nobody_remembers_is_read_in_a_scoped_look_too(outside: Outside) -> None:

@@ -61,6 +61,7 @@ def test_an_intent_of_which_a_part_shows_holds_the_places_of_the_rest() -> None:
     shown = node(1, phase=Phase.PENDING, tag={tags.INTENT: "hq-open"})
     made = plan_one(environment(), there(nodes=[shown]), memory(intents=intents(intent(count=2))))
     assert said(made.actions) == ["replay_launch hq-open"]
+    assert [waiting.message for waiting in made.waiting] == ["web: 1 node pending"]
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,13 @@ def test_scaling_down_takes(nodes: list[Node], gone: list[int]) -> None:
     assert {action.cause for action in made.actions if isinstance(action, TerminateNode)} == {Cause.SCALE_DOWN}
 
 
+def test_who_never_served_goes_before_one_that_serves_and_is_outdated() -> None:
+    home = environment(roles=[role(count=1)])
+    world = there(home, [node(1, instance={"instance_type": "old"}), node(2), node(3, phase=Phase.RUNNING)])
+    made = plan_one(home, world, memory(settled=settled((CHECKOUT, WEB, 3))))
+    assert said(made.actions) == ["terminate_node 3", "terminate_node 1"]  # the outdated one as replaced
+
+
 def test_a_node_that_ec2_does_not_show_yet_is_charged_first_and_awaited() -> None:
     """Else a node that serves would go in place of one that is only too young to be listed."""
     home = environment(roles=[role(count=1)])
@@ -150,6 +157,7 @@ def test_why_an_excess_node_goes_depends_on_what_a_commit_asked_for(
         pytest.param(None, 0, None, id="nothing there yet"),
         pytest.param(4, 2, 2, id="scaled down"),
         pytest.param(4, 3, None, id="not down yet"),
+        pytest.param(4, 5, None, id="not down yet, and one too many"),
         pytest.param(2, 1, None, id="one died: it was asked for all the same"),
         pytest.param(1, 3, 2, id="no more than is declared"),
     ],
