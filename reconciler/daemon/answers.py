@@ -3,7 +3,7 @@
 from reconciler.daemon.verdict import verdict
 from reconciler.model.desired import Json
 from reconciler.model.passes import Failure, Outcome, Pass
-from reconciler.report import views
+from reconciler.report import documents, views
 
 
 def passed(made: Pass) -> dict[str, Json]:
@@ -13,6 +13,7 @@ def passed(made: Pass) -> dict[str, Json]:
         "plan": None if made.plan is None else views.plan_document(made.plan),
         "outcomes": [_outcome(outcome) for outcome in made.outcomes],
         "failures": [_failure(failure) for failure in made.failures],
+        "findings": documents.finding_documents(views.loose_findings(made)),
         "requeue_after_s": made.requeue_after_s,
     }
 
@@ -22,6 +23,7 @@ def _outcome(outcome: Outcome) -> dict[str, Json]:
         "action": outcome.action.name.value,
         "environment": outcome.action.environment,
         "role": getattr(outcome.action, "role", ""),
+        "node": getattr(outcome.action, "node", ""),
         "result": outcome.result.value,
         "message": outcome.message,
         "remedy": outcome.remedy,

@@ -68,11 +68,12 @@ class Desk:
             case requests.AskPlan(environment=environment):
                 return self._plan(environment, tell)
             case requests.AskStatus():
-                return views.status(self._latest.whole, self._journal, self._clock.now())
+                now = self._clock.now()
+                return views.status(self._latest.whole, self._journal.recall(now), self._journal.conditions(), now)
             case requests.AskShow(target=target):
                 return views.show(target, self._latest.whole, self._journal, self._clock.now())
             case requests.AskEvents(environment=environment, limit=limit):
-                return views.events(self._journal.events(environment, limit=limit))
+                return self._events(environment, limit)
             case requests.Approve(target=target):
                 return self._approve(target, actor, tell)
             case requests.TakeClaim(take_over=take_over):
@@ -86,6 +87,12 @@ class Desk:
                 return self._pass(environments, refresh_images, actor, tell)
             case _ as unreachable:
                 assert_never(unreachable)
+
+    def _events(self, environment: EnvironmentName | None, limit: int) -> Json:
+        told = self._journal.events(environment, limit=limit)
+        if environment is not None and not told:
+            self._operations.require_known(environment)
+        return views.events(told)
 
     def _plan(self, environment: EnvironmentName | None, tell: Callable[[str], None]) -> Json:
         # Always a full preview: whether an undeclared environment goes is decided by full passes only.
@@ -179,7 +186,7 @@ def _check_known(names: Iterable[EnvironmentName], made: Pass) -> None:
     if made.plan is None or made.desired is None:
         return
     known = {
-        *made.desired.names,
+        *made.desired.declared,
         *(one.name for one in made.plan.environments),
         *(made.memory.environments if made.memory else ()),
     }

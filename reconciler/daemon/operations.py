@@ -118,7 +118,7 @@ class Operations:
         now = self._clock.now()
         if until is not None and until <= now:
             raise Stalled(f"--until {until:%Y-%m-%dT%H:%MZ} has passed already", remedy="give a time to come, or none")
-        self._known(environment, now)
+        self.require_known(environment)
         reason = " ".join(reason.split())[:REASON_LENGTH_MAX]
         suspension = Suspension(environment=environment, reason=reason, actor=actor, since=now, until=until)
         end = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until resumed"
@@ -133,7 +133,7 @@ class Operations:
             Stalled: no such environment, or everything is suspended and only one was to be resumed.
         """
         now = self._clock.now()
-        self._known(environment, now)
+        self.require_known(environment)
         suspended = {suspension.environment for suspension in self._journal.recall(now).suspensions}
         if environment is not None and None in suspended and environment not in suspended:
             raise Stalled(
@@ -166,6 +166,8 @@ class Operations:
             )
         if self._settings.mode is Mode.OBSERVE:
             raise Stalled("mode is observe: no claim is written", remedy="set `mode: converge` in the settings first")
+        if standing is not None and not {"repository", "branch", "path"} & set(standing.differing(own)):
+            own = replace(own, applied=own.applied or standing.applied)  # the witness of history outlives the journal
         # First the fact: whoever crashes between the two must still hold back launches and removals.
         message = f"{actor} took over fleet {own.fleet}: {'; '.join(differences)}"
         self._record(TookOver(actor=actor), _event(now, "TookOver", message, actor, None))
@@ -179,15 +181,15 @@ class Operations:
             wakes=None,
         )
 
-    def _record(self, fact: Fact, *events: Event) -> None:
-        self._journal.record(self._clock.now(), fact)
-        self._journal.append(*events)
+    def require_known(self, environment: EnvironmentName | None) -> None:
+        """A typing error must not look like success.
 
-    def _known(self, environment: EnvironmentName | None, now: datetime) -> None:
-        """A typing error must not look like success."""
+        Raises:
+            Stalled: there is no such environment.
+        """
         if environment is None:
             return
-        memory = self._journal.recall(now)
+        memory = self._journal.recall(self._clock.now())
         known = {
             *memory.environments,
             *(record.environment for record in memory.nodes.values()),
@@ -199,6 +201,10 @@ class Operations:
         near = difflib.get_close_matches(environment, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
         raise Stalled(f"there is no environment {environment}", remedy=hint)
+
+    def _record(self, fact: Fact, *events: Event) -> None:
+        self._journal.record(self._clock.now(), fact)
+        self._journal.append(*events)
 
 
 def _chosen(target: str, current: Collection[Hold]) -> Hold:

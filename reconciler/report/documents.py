@@ -25,6 +25,7 @@ from reconciler.model.actions import (
 )
 from reconciler.model.conditions import Condition, Event
 from reconciler.model.desired import Environment, Json
+from reconciler.model.findings import Finding
 from reconciler.model.memory import NodeRecord, Suspension
 from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import Node, ObservedEnvironment, Phase
@@ -125,6 +126,13 @@ def condition_document(condition: Condition) -> Document:
         "revision": condition.revision,
         "since": moment(condition.since),
     }
+
+
+def finding_documents(findings: Iterable[Finding]) -> list[Json]:
+    return [
+        {"file": one.origin.file, "line": one.origin.line, "message": one.message, "remedy": one.remedy}
+        for one in findings
+    ]
 
 
 def suspension_document(suspension: Suspension) -> Document:

@@ -11,6 +11,7 @@ from typing import Final
 from reconciler.errors import Stalled
 from reconciler.model.conditions import Condition, ConditionType, Event
 from reconciler.model.desired import Environment, Json
+from reconciler.model.findings import Finding
 from reconciler.model.memory import Memory
 from reconciler.model.names import EnvironmentName, NodeName
 from reconciler.model.observed import ObservedEnvironment
@@ -21,6 +22,7 @@ from reconciler.report import documents
 from reconciler.report.documents import Document
 
 EVENTS_SHOWN: Final = 20
+EVENTS_SEARCHED: Final = 100  # for those of one node
 
 
 def plan_document(plan: Plan) -> Document:
@@ -32,11 +34,7 @@ def plan_document(plan: Plan) -> Document:
     }
 
 
-def events_document(events: Sequence[Event]) -> Document:
-    return {"events": documents.event_documents(events)}
-
-
-def status_document(made: Pass | None, memory: Memory, conditions: Sequence[Condition], now: datetime) -> Document:
+def status(made: Pass | None, memory: Memory, conditions: Sequence[Condition], now: datetime) -> Document:
     """Every environment that is declared, frozen, observed or remembered.
 
     Args:
@@ -52,6 +50,7 @@ def status_document(made: Pass | None, memory: Memory, conditions: Sequence[Cond
         "is_owner": None if not_owner is None else not not_owner.is_true,
         "conditions": [documents.condition_document(one) for one in conditions if one.environment is None],
         "environments": [picture.environment(name) for name in picture.names],
+        "findings": documents.finding_documents(loose_findings(made)),
         "holds": list[Json](documents.hold_documents(made.plan if made else None)),
         "suspensions": [documents.suspension_document(one) for one in memory.suspensions],
         "failures": [
@@ -65,18 +64,15 @@ def status_document(made: Pass | None, memory: Memory, conditions: Sequence[Cond
     }
 
 
-def show_document(
-    made: Pass | None,
-    memory: Memory,
-    conditions: Sequence[Condition],
-    events: Sequence[Event],
-    now: datetime,
-    *,
-    environment: EnvironmentName,
-    node: NodeName | None = None,
-) -> Document:
-    """One environment with its nodes and newest events; with `node`, of that node alone."""
-    picture = _Picture(made, memory, conditions)
+def show(target: str, made: Pass | None, journal: Journal, now: datetime) -> Document:
+    """One environment by its name, with its nodes and newest events; or one node, by any unique part of its name or id.
+
+    Raises:
+        Stalled: nothing, or more than one node, is meant.
+    """
+    picture = _Picture(made, journal.recall(now), journal.conditions())
+    environment, node = picture.find(target, now)
+    events = journal.events(environment, limit=EVENTS_SEARCHED)
     nodes = [one for one in picture.nodes(environment, now) if node is None or one["name"] == node]
     told = [event for event in events if node is None or event.node == node]
     plan = picture.plan(environment)
@@ -89,25 +85,17 @@ def show_document(
     }
 
 
-def status(made: Pass | None, journal: Journal, now: datetime) -> Document:
-    return status_document(made, journal.recall(now), journal.conditions(), now)
-
-
-def show(target: str, made: Pass | None, journal: Journal, now: datetime) -> Document:
-    """An environment by its name, or a node by any unique part of its name or instance id.
-
-    Raises:
-        Stalled: nothing, or more than one node, is meant.
-    """
-    memory, conditions = journal.recall(now), journal.conditions()
-    picture = _Picture(made, memory, conditions)
-    environment, node = picture.find(target, now)
-    events = journal.events(environment, limit=100)
-    return show_document(made, memory, conditions, events, now, environment=environment, node=node)
-
-
 def events(told: Sequence[Event]) -> Document:
-    return events_document(told)
+    return {"events": documents.event_documents(told)}
+
+
+def loose_findings(made: Pass | None) -> Sequence[Finding]:
+    """Those of files that stand for no environment, such as `Bad_Name.yml`: nothing else would tell of them."""
+    desired = made.desired if made else None
+    if desired is None:
+        return ()
+    told = {finding for name in desired.declared & set(desired.frozen) for finding in desired.frozen[name].findings}
+    return tuple(finding for finding in desired.findings if finding not in told)
 
 
 class _Picture:
@@ -123,7 +111,7 @@ class _Picture:
         names: set[EnvironmentName] = set(self._memory.environments)
         names |= {record.environment for record in self._memory.nodes.values()}
         if self._made and self._made.desired:
-            names |= self._made.desired.names
+            names |= self._made.desired.declared  # a README.md bears a name, and declares nothing
         if self._made and self._made.observed:
             names |= {name for name, seen in self._made.observed.environments.items() if not seen.is_empty}
         return sorted(names)
@@ -138,7 +126,8 @@ class _Picture:
     def environment(self, name: EnvironmentName) -> Document:
         declared, seen = self._declared(name), self._seen(name)
         records = [record for record in self._memory.nodes.values() if record.environment == name]
-        is_frozen = bool(self._made and self._made.desired and name in self._made.desired.frozen)
+        desired = self._made.desired if self._made else None
+        frozen = desired.frozen.get(name) if desired else None
         known = self._memory.environments.get(name)
         conditions = [one for one in self._conditions if one.environment == name]
         plan = self.plan(name)
@@ -148,8 +137,9 @@ class _Picture:
             "owner": declared.owner if declared else None,
             "branch": declared.branch if declared else None,
             "revision": (self._made.revision if self._made else None) or (known.declared_by if known else None),
-            "is_declared": (declared is not None or is_frozen) if self._made and self._made.desired else None,
-            "is_frozen": is_frozen,
+            "is_declared": name in desired.declared if desired else None,
+            "is_frozen": frozen is not None,
+            "findings": documents.finding_documents(frozen.findings if frozen else ()),
             "teardown_began_at": documents.moment(known.teardown_began_at if known else None),
             "conditions": [documents.condition_document(one) for one in conditions],
             "roles": list[Json](documents.role_documents(declared, seen, records)),

@@ -149,7 +149,9 @@ def journal(config: Path, tmp_path: Path) -> Iterator[SqliteJournal]:
 def test_status_of_a_daemon_is_a_line_for_each_environment(
     daemon: ScriptedDaemon, config: Path, journal: SqliteJournal, capsys: Captured
 ) -> None:
-    daemon.answers = {requests.AskStatus: views.status(made(HELD, IDLE), journal, NOW)}
+    daemon.answers = {
+        requests.AskStatus: views.status(made(HELD, IDLE), journal.recall(NOW), journal.conditions(), NOW)
+    }
     assert hivequeen(config, "status") == 0
     shown = capsys.readouterr().out
     assert re.search(r"^checkout ", shown, re.MULTILINE)

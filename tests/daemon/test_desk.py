@@ -18,6 +18,7 @@ from reconciler.daemon.requests import Request
 from reconciler.daemon.verdict import Verdict
 from reconciler.daemon.wakes import Errand, Wakes
 from reconciler.errors import Stalled, Transient
+from reconciler.model.conditions import Event
 from reconciler.model.desired import Desired
 from reconciler.model.memory import RevisionApplied
 from reconciler.model.names import EnvironmentName, RevisionId
@@ -28,6 +29,7 @@ from tests.daemon.test_operations import CHECKOUT, DIGEST, PLAN, REVISION, STAGI
 from tests.daemon.test_service import settings
 from tests.fakes.chef import FakeChefServer
 from tests.fakes.clock import FakeClock
+from tests.report.world import done, launch, terminate
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
@@ -135,6 +137,28 @@ def test_a_plan_of_an_environment_that_does_not_exist_is_refused(journal: Sqlite
     with pytest.raises(Stalled, match="no environment chekout") as caught:
         Office(journal, IDLE).ask(requests.AskPlan(environment=EnvironmentName("chekout")))
     assert caught.value.remedy == "did you mean checkout?"
+
+
+def test_events_of_an_environment_that_does_not_exist_are_refused(journal: SqliteJournal) -> None:
+    with pytest.raises(Stalled, match="no environment chekout"):
+        Office(journal, IDLE).ask(requests.AskEvents(environment=EnvironmentName("chekout")))
+    assert Office(journal, IDLE).ask(requests.AskEvents(environment=CHECKOUT)) == {"events": []}
+
+
+def test_events_of_an_environment_that_is_gone_are_still_told(journal: SqliteJournal) -> None:
+    gone = EnvironmentName("gone")
+    journal.append(Event(at=FakeClock().now(), kind="TornDown", message="nothing of gone is left", environment=gone))
+    (event,) = Office(journal, IDLE).ask(requests.AskEvents(environment=gone))["events"]
+    assert event["kind"] == "TornDown"
+
+
+def test_a_pass_tells_which_node_each_thing_was_done_to(journal: SqliteJournal) -> None:
+    sees = replace(IDLE, outcomes=(done(terminate()), done(launch())))
+    answer = Office(journal, sees).ask(requests.MakePass())
+    assert [(one["action"], one["role"], one["node"]) for one in answer["outcomes"]] == [
+        ("terminate_node", "web", terminate().node),
+        ("launch_nodes", "web", ""),
+    ]
 
 
 def test_a_world_that_cannot_be_read_is_an_answer_with_its_failures(journal: SqliteJournal) -> None:

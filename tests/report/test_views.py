@@ -15,6 +15,8 @@ from reconciler.adapters.journal import SqliteJournal
 from reconciler.errors import Stalled
 from reconciler.model.actions import Action, ActionName
 from reconciler.model.conditions import ConditionType, Event
+from reconciler.model.desired import Frozen
+from reconciler.model.findings import Finding, Origin
 from reconciler.model.memory import NodeSeen, RevisionApplied, Suspended, Suspension
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import Foreign, Phase
@@ -180,7 +182,7 @@ SUSPENSION = Suspension(environment=CHECKOUT, reason="sale", actor="ops", since=
 def status_of(passed: Pass) -> dict[str, Any]:
     said = [one for group in conditions.of_pass(passed).values() for one in group]
     assert passed.memory is not None
-    document = views.status_document(passed, passed.memory, said, NOON)
+    document = views.status(passed, passed.memory, said, NOON)
     conforms("status", document)
     return document
 
@@ -261,7 +263,7 @@ def test_without_a_pass_status_tells_what_the_journal_remembers(journal: SqliteJ
         NodeSeen(record=record(2)),
         Suspended(suspension=SUSPENSION),
     )
-    document: dict[str, Any] = views.status(None, journal, NOON)
+    document: dict[str, Any] = views.status(None, journal.recall(NOON), journal.conditions(), NOON)
     conforms("status", document)
     (checkout,) = document["environments"]
     assert checkout["roles"] == [{"role": "web", "desired": None, "ready": 1, "phases": {"pending": 1, "ready": 1}}]
@@ -358,3 +360,36 @@ def test_an_environment_that_exists_only_in_the_world_is_listed_too() -> None:
     production = status_of(stray)["environments"][1]
     assert (production["name"], production["is_declared"]) == ("production", False)
     assert production["roles"] == [{"role": WEB, "desired": None, "ready": 1, "phases": {"ready": 1}}]
+
+
+def test_a_file_that_only_bears_a_name_is_no_environment_and_what_is_wrong_with_it_is_told() -> None:
+    trace, misnamed = EnvironmentName("readme"), EnvironmentName("bad-name")
+    finding = Finding(origin=Origin(file="environments.d/Bad_Name.yml", line=1), message="no name", remedy="rename it")
+    note = Finding(origin=Origin(file="environments.d/README.md", line=1), message="it bears the name readme")
+    wanted = desired(environment(), frozen=[PRODUCTION])
+    frozen = {
+        **wanted.frozen,
+        trace: Frozen(name=trace, findings=(note,), is_trace=True),
+        misnamed: Frozen(name=misnamed, findings=(finding,), is_trace=True),
+    }
+    wanted = replace(wanted, frozen=frozen, findings=(*wanted.findings, finding))
+    document = status_of(made(EnvironmentPlan(name=CHECKOUT), wanted=wanted))
+    assert [one["name"] for one in document["environments"]] == ["checkout", "production"]
+    assert document["findings"] == [
+        {"file": "environments.d/Bad_Name.yml", "line": 1, "message": "no name", "remedy": "rename it"}
+    ]
+    assert [one["message"] for one in document["environments"][1]["findings"]] == ['unknown key "run_lsit"']
+
+
+def test_a_file_that_bears_the_name_of_what_still_stands_keeps_it_in_sight() -> None:
+    wanted = desired(environment())
+    note = Finding(origin=Origin(file="environments.d/production.txt", line=1), message="it bears the name production")
+    trace = Frozen(name=PRODUCTION, findings=(note,), is_trace=True)
+    passed = made(
+        EnvironmentPlan(name=CHECKOUT),
+        EnvironmentPlan(name=PRODUCTION, is_frozen=True),
+        wanted=replace(wanted, frozen={PRODUCTION: trace}),
+        world=observed(seen(node(1)), seen(node(9, name=PRODUCTION), name=PRODUCTION)),
+    )
+    production = status_of(passed)["environments"][1]
+    assert (production["name"], production["is_frozen"], production["is_declared"]) == ("production", True, False)
