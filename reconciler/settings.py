@@ -18,6 +18,8 @@ from reconciler.model.findings import Finding
 from reconciler.model.names import FleetId
 from reconciler.model.rules import Rules
 
+DEFAULT_CONTROL: Final = Path("/run/hivequeen/control.sock")
+
 
 class Mode(StrEnum):
     OBSERVE = "observe"  # nothing is written to EC2, Chef or git, no claim made; registrations get 503
@@ -125,7 +127,7 @@ class Settings:
     mode: Mode = Mode.CONVERGE
     listen: ListenSettings = field(default_factory=ListenSettings)
     tls: TlsSettings | None = None
-    control: Path = Path("/run/hivequeen/control.sock")
+    control: Path = DEFAULT_CONTROL
     state: str = "sqlite:////var/lib/hivequeen/state.db"
     intervals: Intervals = field(default_factory=Intervals)
     deadlines: Deadlines = field(default_factory=Deadlines)
@@ -170,9 +172,10 @@ _FILES: Final[tuple[tuple[str, str], ...]] = (
 _DURATIONS: Final = frozenset({"interval", "poll", "resync", "progress", "launch", "bootstrap", "orphan_age"})
 _REMOTE_URLS: Final = (
     re.compile(r"https://[^\s/-]\S*"),
-    re.compile(r"ssh://(?:[\w.+-]+@)?[\w\[]\S*"),
+    re.compile(r"ssh://(?:[\w.+][\w.+-]*@)?[\w\[]\S*"),
     re.compile(r"[\w.+][\w.+-]*@\w[\w.-]*:[^:\s]\S*"),  # git@host:path
 )
+_TEMPLATE_REMEDY: Final = "copy systemd/hivequeen.yml there, or name one with --config; to try it out: script/demo"
 _PORT_MAX: Final = 65535
 
 
@@ -187,8 +190,12 @@ def load(path: Path, *, check_files: bool = True) -> Settings:
     """
     try:
         content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise SettingsError((f"{path}: there is no such file ({_TEMPLATE_REMEDY})",)) from error
     except OSError as error:
         raise SettingsError((f"{path}: cannot be read: {error.strerror}",)) from error
+    if all(not line.strip() or line.lstrip().startswith(b"#") for line in content.splitlines()):
+        raise SettingsError((f"{path}: the file is empty ({_TEMPLATE_REMEDY})",))
     document = read_document(content, file=str(path))
     folder = path.absolute().parent
     findings = set(document.findings)
@@ -201,6 +208,18 @@ def load(path: Path, *, check_files: bool = True) -> Settings:
     if findings:
         raise SettingsError(tuple(str(finding) for finding in sorted(findings)))
     return _settings(document.tree, folder)
+
+
+def control_of(path: Path) -> Path | None:
+    """Where the daemon of these settings listens, as far as that can be read, whatever else is wrong with them."""
+    try:
+        document = read_document(path.read_bytes(), file=str(path))
+    except OSError:
+        return None
+    written = document.tree.get("control") if document.is_readable else None
+    if not document.is_readable or not isinstance(written, str | None):
+        return None
+    return Path(written) if written else DEFAULT_CONTROL
 
 
 def _faults(document: Document) -> Iterator[_Fault]:
@@ -217,10 +236,15 @@ def _faults(document: Document) -> Iterator[_Fault]:
 
 def _repository_faults(document: Document) -> Iterator[_Fault]:
     url = _text(document, "repository", "url")
-    if url and _local_path(url) is None and not any(kind.fullmatch(url) for kind in _REMOTE_URLS):
+    if url and _local_path(url) is None and not is_remote_url(url):
         shown = show(re.sub(r"(?<=://)[^/@\s]+@", "***@", url))  # there may be a password in it
         message = f"repository.url {shown} is not an address that is fetched from"
         yield ("repository", "url"), message, "write https://…, ssh://…, git@host:path or a local path"
+
+
+def is_remote_url(url: str) -> bool:
+    """An address that git fetches from, and could not take for one of its options."""
+    return any(kind.fullmatch(url) for kind in _REMOTE_URLS)
 
 
 def _bootstrap_faults(document: Document) -> Iterator[_Fault]:

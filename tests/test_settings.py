@@ -24,9 +24,11 @@ from reconciler.settings import (
     RepositorySettings,
     Settings,
     TlsSettings,
+    control_of,
     load,
 )
 
+REMEDY = "(copy systemd/hivequeen.yml there, or name one with --config; to try it out: script/demo)"
 REPOSITORY = Path(__file__).parents[1]
 
 LEAST = """\
@@ -263,12 +265,12 @@ def test_a_password_in_an_address_is_not_repeated(tmp_path: Path) -> None:
         (
             "client_name: hivequeen",
             "client_name: hivequeen, interval: 30",
-            "4: chef.interval must be a duration such as 15s, 5m, 1h or 14d, not the number 30",
+            "4: chef.interval must be a duration longer than nothing, such as 15s, 5m, 1h or 14d, not the number 30",
         ),
         (
             "client_name: hivequeen",
             "client_name: hivequeen, interval: 0m",
-            '4: chef.interval must be a duration such as 15s, 5m, 1h or 14d, not "0m"',
+            '4: chef.interval must be a duration longer than nothing, such as 15s, 5m, 1h or 14d, not "0m"',
         ),
         (
             '"https://10.0.0.5:9465"',
@@ -377,7 +379,35 @@ def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load(tmp_path / "nothing.yml")
-    assert caught.value.problems == (f"{tmp_path}/nothing.yml: cannot be read: No such file or directory",)
+    assert caught.value.problems == (f"{tmp_path}/nothing.yml: there is no such file {REMEDY}",)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "# nothing yet\n"])
+def test_a_file_without_settings_says_what_to_put_there(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "hivequeen.yml"
+    path.write_text(content)
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    assert caught.value.problems == (f"{path}: the file is empty {REMEDY}",)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("control: /run/mine.sock\nmode: explode\n", "/run/mine.sock"),
+        ("mode: explode\n", "/run/hivequeen/control.sock"),
+        ("control: 7\n", None),
+        ("control: [\n", None),
+        ("", None),
+    ],
+)
+def test_the_control_socket_is_found_in_settings_that_are_wrong_elsewhere(
+    tmp_path: Path, content: str, expected: str | None
+) -> None:
+    path = tmp_path / "hivequeen.yml"
+    path.write_text(content)
+    assert control_of(path) == (Path(expected) if expected else None)
+    assert control_of(tmp_path / "missing.yml") is None
 
 
 # --- files that are named -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from reconciler.errors import Stalled
-from reconciler.settings import RepositorySettings
+from reconciler.settings import RepositorySettings, is_remote_url
 
 REMOTE: Final = "source"
 
@@ -28,11 +28,6 @@ _INHERITED: Final = (
     "SSL_CERT_DIR",
     "SSH_AUTH_SOCK",
 )
-_REMOTE_URLS: Final = (
-    re.compile(r"https://[^\s/-]\S*"),
-    re.compile(r"ssh://(?:[\w.+-]+@)?[\w\[][^\s]*"),
-    re.compile(r"[\w.+-]+@\w[\w.-]*:[^:\s][^\s]*"),  # git@host:path
-)
 _URL_REMEDY: Final = "set repository.url to https://…, ssh://…, git@host:path or a local path"
 
 
@@ -43,7 +38,7 @@ def require_usable(settings: RepositorySettings) -> None:
         Stalled: it names the setting.
     """
     is_local = settings.url != "" and settings.local_path is not None
-    if not is_local and not any(kind.fullmatch(settings.url) for kind in _REMOTE_URLS):
+    if not is_local and not is_remote_url(settings.url):
         raise Stalled(f'repository.url: "{masked(settings.url)}" is not a supported address', remedy=_URL_REMEDY)
     folder = PurePosixPath(settings.path)
     if folder.is_absolute() or ".." in folder.parts:
