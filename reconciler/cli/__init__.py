@@ -12,9 +12,16 @@ def main() -> NoReturn:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader (`| head`) has what it wanted; nothing may be written at exit any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nothing_more()  # the reader (`| head`) has what it wanted
+    except OSError:
+        _write_nothing_more()  # a full disk, which was told when it was written to
+        code = 1
     sys.exit(code)
+
+
+def _write_nothing_more() -> None:
+    """Else the interpreter tries once more at exit, and complains."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def invoke(arguments: Sequence[str]) -> int:
@@ -39,8 +46,9 @@ def invoke(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return 0
     except usage_error as trouble:
-        context = getattr(trouble, "ctx", None)
-        command = context.command_path if context else "hivequeen"
-        complain(trouble.format_message(), f"{command} --help explains it")
+        if type(trouble).__name__ != "NoArgsIsHelpError":  # that one has printed the help
+            context = getattr(trouble, "ctx", None)
+            command = context.command_path if context else "hivequeen"
+            complain(trouble.format_message().replace("Value error, ", ""), f"{command} --help explains it")
         return 1
     return result if isinstance(result, int) else 0

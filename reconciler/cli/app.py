@@ -32,9 +32,11 @@ def _print_version(is_asked: bool) -> None:  # noqa: FBT001 - Typer's callbacks 
 def _globals(
     context: typer.Context,
     config: Annotated[Path, typer.Option(help="The settings.", metavar="FILE")] = DEFAULT_CONFIG,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors, and debugging logs.")] = False,  # noqa: FBT002 - a flag on the command line
+    debug: Annotated[  # noqa: FBT002 - a flag on the command line
+        bool, typer.Option("--debug", metavar="", help="Show tracebacks of errors, and debugging logs.")
+    ] = False,
     version: Annotated[  # noqa: ARG001, FBT002 - eager: its callback does it; a flag on the command line
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, metavar="", help="Print the version.")
     ] = False,
 ) -> None:
     context.obj = Invocation(config=config, is_debugging=debug)

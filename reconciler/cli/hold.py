@@ -8,7 +8,7 @@ import typer
 
 from reconciler.cli import own, screen
 from reconciler.cli.ask import answer
-from reconciler.cli.options import All, OneEnvironment, one_or_all
+from reconciler.cli.options import All, EnvironmentOrAll, one_or_all
 from reconciler.daemon import requests
 from reconciler.daemon.requests import Request
 
@@ -35,7 +35,7 @@ def approve(
 def claim(
     context: typer.Context,
     take_over: Annotated[  # noqa: FBT002 - a flag on the command line
-        bool, typer.Option("--take-over", help="Make the fleet this installation's.")
+        bool, typer.Option("--take-over", metavar="", help="Make the fleet this installation's.")
     ] = False,
 ) -> None:
     """Say whose the fleet is, or take it over.
@@ -50,7 +50,7 @@ def claim(
 
 def suspend(
     context: typer.Context,
-    environment: OneEnvironment = None,
+    environment: EnvironmentOrAll = None,
     everything: All = False,  # noqa: FBT002 - a flag on the command line
     reason: Annotated[str, typer.Option(help="For those who find it suspended.")] = "",
     until: Annotated[
@@ -69,7 +69,7 @@ def suspend(
 
 def resume(
     context: typer.Context,
-    environment: OneEnvironment = None,
+    environment: EnvironmentOrAll = None,
     everything: All = False,  # noqa: FBT002 - a flag on the command line
 ) -> None:
     """End a suspension. Roles that halted after failures, and backoffs, start afresh.

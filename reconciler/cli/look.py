@@ -47,7 +47,9 @@ def show(
 def events(
     context: typer.Context,
     environment: OneEnvironment = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they happen, until Ctrl-C.")] = False,  # noqa: FBT002 - a flag on the command line
+    follow: Annotated[  # noqa: FBT002 - a flag on the command line
+        bool, typer.Option("--follow", "-f", metavar="", help="Go on as they happen, until Ctrl-C.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=EVENTS_MOST, help="The newest so many.")] = 100,
     output: OutputFormat = Format.TABLE,
 ) -> None:
@@ -55,16 +57,17 @@ def events(
 
     Example: [bold]hivequeen events checkout --follow[/bold]
     """
-    request = AskEvents(environment=one_environment(environment), limit=limit)
+    # To follow, always all that can be had: of what came at once, nothing must fall out between two looks.
+    request = AskEvents(environment=one_environment(environment), limit=EVENTS_MOST if follow else limit)
     document = answer(context, request, own_desk=own.looking)
     if output is Format.JSON and not follow:
         screen.dump(document)
         return
     told: list[dict[str, Any]] = document["events"]
-    render.events(told, output)
+    render.events(told[-limit:], output)
     while follow:
         time.sleep(FOLLOW_S)
-        newest: list[dict[str, Any]] = answer(context, request, own_desk=own.looking)["events"]
+        newest: list[dict[str, Any]] = answer(context, request, own_desk=own.looking, is_again=True)["events"]
         render.events(since(told, newest), output, with_header=False)
         told = newest
 

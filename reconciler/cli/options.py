@@ -24,6 +24,15 @@ OneEnvironment = Annotated[
         metavar="[ENV]", help="An environment; all if left out.", autocompletion=_complete, show_default=False
     ),
 ]
+EnvironmentOrAll = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ENV]",
+        help="An environment; for all of them say --all instead.",
+        autocompletion=_complete,
+        show_default=False,
+    ),
+]
 Environments = Annotated[
     list[str] | None,
     typer.Argument(
@@ -31,7 +40,7 @@ Environments = Annotated[
     ),
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="json is for scripts; its shape is in schemas/.")]
-All = Annotated[bool, typer.Option("--all", help="Everything, instead of one environment.")]
+All = Annotated[bool, typer.Option("--all", metavar="", help="Everything, instead of one environment.")]
 
 
 def environment_name(text: str) -> EnvironmentName:

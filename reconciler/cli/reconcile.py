@@ -18,7 +18,10 @@ def reconcile(
     context: typer.Context,
     environments: Environments = None,
     wait: Annotated[  # noqa: FBT002 - a flag on the command line
-        bool, typer.Option("--wait", help="Go on until nothing is left to do, a guard holds, or something fails.")
+        bool,
+        typer.Option(
+            "--wait", metavar="", help="Go on until nothing is left to do, a guard holds, or something fails."
+        ),
     ] = False,
     refresh_images: Annotated[
         list[str] | None,

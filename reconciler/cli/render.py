@@ -1,7 +1,6 @@
 """Documents as people read them. What a document holds is in `schemas/` and `reconciler.report.views`."""
 
 import json
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,6 +11,8 @@ from reconciler.cli.screen import Format
 Document = dict[str, Any]
 
 SHORT: Final = 12  # characters of a revision
+EVENTS_SHOWN: Final = 5  # below an environment; `hivequeen events` has them all
+MESSAGE_LEAST: Final = 50  # columns; where fewer are left beside the rest, a message gets lines of its own
 _ACTION_STYLE: Final = {"launch": "green", "replay": "green", "replace": "yellow", "terminate": "red", "delete": "red"}
 _PHASE_STYLE: Final = {"ready": "green", "failed": "red", "lost": "red", "stopped": "yellow", "terminating": "dim"}
 _CONDITION_STYLE: Final = {
@@ -23,6 +24,10 @@ _CONDITION_STYLE: Final = {
 }
 # Of several true conditions the one that needs somebody comes first.
 _WEIGHT: Final = ("NotOwner", "Stalled", "Held", "Degraded", "Suspended", "Lost", "Stale", "Reconciling", "Ready")
+# What `status` tells in full below its table, with the remedy.
+_TOLD_BELOW: Final = ("Stalled", "Held", "Degraded", "Suspended", "Lost", "Stale")
+# Guards that are conditions of the whole installation, or suspensions, and are told as these.
+_TOLD_OTHERWISE: Final = ("observe_mode", "not_owner", "suspended")
 
 
 def plan(made: Document) -> None:
@@ -32,14 +37,17 @@ def plan(made: Document) -> None:
         return
     screen.say(f"revision {document['revision'][:SHORT] or 'none'}, plan {document['digest'][:SHORT]}", style="dim")
     _blocks(document["blocked"])
-    quiet = 0
+    quiet = []
     for environment in document["environments"]:
         if any(environment[part] for part in ("actions", "blocked", "waiting", "stalls")):
             _environment_plan(environment)
         else:
-            quiet += 1
-    if quiet:
-        screen.say(f"{quiet} environment{'' if quiet == 1 else 's'}: nothing to do", style="dim")
+            quiet.append(environment["name"])
+    if len(quiet) == 1:
+        screen.say(f"{quiet[0]}: nothing to do", style="dim")
+    elif quiet or not document["environments"]:
+        screen.say(f"{len(quiet)} environments: nothing to do" if quiet else "nothing to do", style="dim")
+    _findings(made["findings"])
 
 
 def made(document: Document) -> None:
@@ -48,7 +56,7 @@ def made(document: Document) -> None:
         if outcome["result"] == "unchanged":
             continue
         style = {"done": "green", "refused": "red", "unknown": "yellow"}.get(outcome["result"], "dim")
-        what = f"{outcome['action']} {outcome['role'] or ''}".strip()
+        what = f"{outcome['action']} {outcome['node'] or outcome['role']}".strip()
         said = f": {outcome['message']}" if outcome["message"] else ""
         screen.say(f"{outcome['environment']}: {what}: {outcome['result']}{said}", style=style)
         if outcome["remedy"]:
@@ -71,12 +79,8 @@ def made(document: Document) -> None:
 
 def status(document: Document) -> None:
     when = f"last pass {_ago(document['last_pass_at'], document['at'])}" if document["last_pass_at"] else "from memory"
-    trouble = "; ".join(_true_conditions(document["conditions"]))
-    screen.say(f"revision {(document['revision'] or 'none')[:SHORT]}, {when}{f'; {trouble}' if trouble else ''}")
-    for failure in document["failures"]:
-        screen.say(f"{failure['stage']}: {failure['message']}", style="red")
-        if failure["remedy"]:
-            screen.say(f"  {failure['remedy']}", style="dim")
+    screen.say(f"revision {(document['revision'] or 'none')[:SHORT]}, {when}")
+    _installation(document)
     rows = []
     for environment in document["environments"]:
         condition = _gravest(environment["conditions"])
@@ -89,25 +93,88 @@ def status(document: Document) -> None:
                 f"{ready}/{sum(desired)}" if desired else str(ready),
                 _ago(condition["since"], document["at"]) if condition else "",
                 ", ".join(_role(role) for role in environment["roles"]),
-                condition["message"] if condition else "",
+                _remark(condition),
             )
         )
     if rows:
         screen.table(("ENVIRONMENT", "STATE", "READY", "SINCE", "ROLES", "MESSAGE"), rows, prose=("ROLES", "MESSAGE"))
     else:
         screen.say("no environments")
+    _troubles(document)
     for hold in document["holds"]:
+        if hold["guard"] in _TOLD_OTHERWISE:
+            continue
         where = ", ".join(hold["environments"]) or "everything"
         screen.say(f"held ({hold['guard']}), {where}: {hold['message']}", style="yellow")
         screen.say(f"  {hold['remedy']}", style="dim")
     for suspension in document["suspensions"]:
-        end = f" until {suspension['until']}" if suspension["until"] else ""
-        why = f": {suspension['reason']}" if suspension["reason"] else ""
+        end = f" until {_moment(suspension['until']):%Y-%m-%d %H:%M} UTC" if suspension["until"] else ""
         what = suspension["environment"] or "everything"
-        screen.say(f"{what} is suspended by {suspension['actor']}{end}{why}", style="yellow")
+        why = suspension["reason"] or "no reason given"
+        screen.say(f"{what}: suspended by {suspension['actor']}{end}: {why}", style="yellow")
         screen.say(f"  {suspension['remedy']}", style="dim")
+    _findings(document["findings"])
     for foreign in document["foreign"]:
         screen.say(f"foreign {foreign['kind']} {foreign['name']}: {foreign['message']}", style="yellow")
+
+
+def _installation(document: Document) -> None:
+    """What is true of everything, each trouble once: a pass that failed is a condition, and so is a hold."""
+    told = []
+    for one in document["conditions"]:
+        is_told_below = (one["type"] == "Held" and document["holds"]) or one["reason"] == "EverythingByPerson"
+        if one["status"] and not is_told_below:
+            told.append(one["message"])
+            screen.say(f"{one['type']}: {one['message']}", style=_CONDITION_STYLE.get(one["type"], "red"))
+            if one["remedy"]:
+                screen.say(f"  {one['remedy']}", style="dim")
+    of_environments = [one["message"] for each in document["environments"] for one in each["conditions"]]
+    for failure in document["failures"]:
+        text = f"{failure['stage']}: {failure['message']}"
+        if any(text in message for message in (*told, *of_environments)):
+            continue
+        screen.say(text, style="red")
+        if failure["remedy"]:
+            screen.say(f"  {failure['remedy']}", style="dim")
+
+
+def _troubles(document: Document) -> None:
+    """What needs somebody, with the way out; once, however many environments share it."""
+    held = {name for hold in document["holds"] for name in hold["environments"]}
+    shared: dict[tuple[str, str, str], list[str]] = {}
+    for environment in document["environments"]:
+        for one in environment["conditions"]:
+            if _is_told_below(one) and not (one["type"] == "Held" and environment["name"] in held):
+                remedy = one["remedy"]
+                if one["type"] == "Stalled" and len(environment["findings"]) > 1:
+                    remedy = f"{remedy}; all of it: hivequeen show {environment['name']}"
+                shared.setdefault((one["type"], one["message"], remedy), []).append(environment["name"])
+    for (kind, message, remedy), names in shared.items():
+        screen.say(f"{', '.join(names)}: {message}", style=_CONDITION_STYLE.get(kind, "red"))
+        if remedy:
+            screen.say(f"  {remedy}", style="dim")
+
+
+def _is_told_below(condition: Document) -> bool:
+    if condition["type"] == "Suspended" and condition["reason"] != "ByFile":
+        return False  # told of the person who did it, or of the whole installation
+    return condition["type"] in _TOLD_BELOW and bool(condition["status"])
+
+
+def _remark(condition: Document | None) -> str:
+    """What the table says beside the state: nothing that the roles say, nor what is told in full below it."""
+    if condition is None or (condition["type"] == "Ready" and condition["status"]):
+        return ""
+    if condition["type"] == "Suspended" and condition["reason"] in ("ObserveMode", "NotOwner", "EverythingByPerson"):
+        return ""
+    return "see below" if condition["type"] in (*_TOLD_BELOW, "Suspended") else str(condition["message"])
+
+
+def _findings(findings: Iterable[Document]) -> None:
+    for one in findings:
+        screen.say(f"{one['file']}:{one['line']}: {one['message']}", style="red")
+        if one["remedy"]:
+            screen.say(f"  {one['remedy']}", style="dim")
 
 
 def show(document: Document) -> None:
@@ -157,22 +224,30 @@ def show(document: Document) -> None:
             screen.say(f"  {name.replace('_', ' ')}: {node[name] or 'not known'}")
     if document["plan"] is not None:
         _environment_plan(document["plan"])
-    events(document["events"], Format.TABLE)
+    if len(environment["findings"]) > 1:
+        _findings(environment["findings"])  # of one, the stall above says all
+    told = document["events"]
+    events(told[-EVENTS_SHOWN:], Format.TABLE)
+    if len(told) > EVENTS_SHOWN:
+        screen.say(f"more: hivequeen events {environment['name']}", style="dim")
 
 
 def events(told: Iterable[Document], output: Format, *, with_header: bool = True) -> None:
     """A line each: they arrive one by one. As JSON, one object a line."""
     if output is Format.JSON:
-        for event in told:
-            sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        screen.write("".join(json.dumps(event, ensure_ascii=False) + "\n" for event in told))
         return
     for number, event in enumerate(told):
         if number == 0 and with_header:
             screen.say(f"{'AT':<20}  {'ENVIRONMENT':<16}  {'EVENT':<22}  MESSAGE", style="bold")
         actor = f" (by {event['actor']})" if event["actor"] and event["actor"] not in event["message"] else ""
-        message = " ".join(event["message"].split())
-        screen.say(f"{event['at']:<20}  {event['environment'] or '':<16}  {event['kind']:<22}  {message}{actor}")
+        message = " ".join(event["message"].split()) + actor
+        start = f"{event['at']:<20}  {event['environment'] or '':<16}  {event['kind']:<22}  "
+        if len(start) + MESSAGE_LEAST <= screen.room():
+            screen.say(start + message, hang=len(start))
+        else:
+            screen.say(start.rstrip())
+            screen.say(f"    {message}", hang=4)
 
 
 def _environment_plan(environment: Document) -> None:
@@ -227,17 +302,16 @@ def _state(environment: Document, condition: Document | None) -> tuple[str, str]
     if environment["is_frozen"]:
         return ("Frozen", "red")
     if condition is None:
-        return ("Unknown", "dim")
+        return ("Unknown", "dim")  # no pass has looked at it yet
+    if not condition["status"]:
+        return (condition["reason"], "cyan")
     return (condition["type"], _CONDITION_STYLE.get(condition["type"], "red"))
 
 
 def _gravest(conditions: Iterable[Document]) -> Document | None:
-    true = {one["type"]: one for one in conditions if one["status"]}
-    return next((true[kind] for kind in _WEIGHT if kind in true), None)
-
-
-def _true_conditions(conditions: Iterable[Document]) -> list[str]:
-    return [f"{one['type']}: {one['message']}" for one in conditions if one["status"]]
+    """Where none is true, why it is not ready."""
+    known = {one["type"]: one for one in conditions}
+    return next((known[kind] for kind in _WEIGHT if kind in known and known[kind]["status"]), known.get("Ready"))
 
 
 def _ago(at: str | None, now: str) -> str:

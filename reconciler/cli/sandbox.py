@@ -31,7 +31,8 @@ def sandbox(
         from reconciler.sandbox import Sandbox  # noqa: PLC0415 - moto is heavy, and an extra
     except ModuleNotFoundError as missing:
         raise Stalled(
-            f"the sandbox is not installed: no module {missing.name}", remedy="pip install 'hivequeen[sandbox]'"
+            f"the sandbox is not installed: no module {missing.name}",
+            remedy="install with the extra: pip install '.[sandbox]' in the checkout",
         ) from missing
     where = str(Path(repository).absolute()) if ":" not in repository else repository
     with ExitStack() as held:

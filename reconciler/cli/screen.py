@@ -2,16 +2,20 @@
 
 import json
 import sys
-from collections.abc import Collection, Iterable, Sequence
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from reconciler.errors import Stalled
 from reconciler.model.desired import Json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+HANG: Final = 2
 PLAIN_WIDTH: Final = 100_000  # a pipe has no edge: nothing is cut or wrapped
 
 
@@ -20,9 +24,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def say(text: str, *, style: str = "") -> None:
-    """One or more lines, as they are."""
-    _out().print(text, style=style or None, markup=False, highlight=False, soft_wrap=True)
+def say(text: str, *, style: str = "", hang: int | None = None) -> None:
+    """One or more lines. A terminal breaks long ones between words, and continues them further to the right.
+
+    Args:
+        hang: the column at which a line goes on; None: a little further in than it began.
+    """
+    _print(_out(), text, style=style, hang=hang)
 
 
 def complain(message: str, remedy: str = "") -> None:
@@ -31,19 +39,31 @@ def complain(message: str, remedy: str = "") -> None:
     lines = message.splitlines() or ["failed"]
     for line in lines:
         console.print("Error: ", style="bold red", end="", highlight=False)
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _print(console, line, begins_at=len("Error: "), hang=len("Error: "))
     if remedy:
-        console.print(f"  {remedy}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        _print(console, f"  {remedy}", style="dim")
 
 
 def note(text: str) -> None:
     """Something beside the answer, on standard error: scripts do not read it."""
-    _console(is_error=True).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+    _print(_console(is_error=True), text, style="dim")
+
+
+def room() -> int:
+    """Columns of the terminal; without limit in a pipe."""
+    return _out().width
 
 
 def dump(document: Json) -> None:
     """For scripts."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def write(text: str) -> None:
+    """To standard output, at once."""
+    with _writing():
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]], *, prose: Collection[str]) -> None:
@@ -60,12 +80,49 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]
             drawn.add_column(header, overflow="fold", no_wrap=header not in prose)
         for row in cells:
             drawn.add_row(*(Text(text, style=style) for text, style in row))
-        console.print(drawn)
+        with _writing():
+            console.print(drawn)
         return
     lines = [list(headers), *([text.replace("\n", " ") for text, _ in row] for row in cells)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
     for line in lines:
         say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _print(console: "Console", text: str, *, style: str = "", begins_at: int = 0, hang: int | None = None) -> None:
+    for line in text.splitlines() or [""]:
+        indent = len(line) - len(line.lstrip())
+        for part in _broken(line, console.width, begins_at, indent + HANG if hang is None else hang):
+            with _writing():
+                console.print(part, style=style or None, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """
+    Raises:
+        Stalled: the disk that the output goes to is full, say. (A reader that has gone is no trouble: see `main`.)
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as trouble:
+        raise Stalled(f"the output cannot be written: {trouble.strerror or trouble}") from trouble
+
+
+def _broken(line: str, width: int, begins_at: int, hang: int) -> list[str]:
+    """Into parts that fit, between words only: a command or an id stays whole, for copying."""
+    if begins_at + len(line) <= width or width <= 2 * hang:
+        return [line]
+    parts = textwrap.wrap(
+        " " * begins_at + line,
+        width,
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [parts[0][begins_at:], *parts[1:]]
 
 
 def _out() -> "Console":

@@ -19,6 +19,7 @@ def validate(
 
     Example: [bold]hivequeen validate environments.d[/bold]
     """
+    from reconciler.report.sentences import nodes_of  # noqa: PLC0415 - as below
     from reconciler.spec import validate_folder  # noqa: PLC0415 - jsonschema and YAML only where they are used
 
     desired = validate_folder(path)
@@ -29,4 +30,6 @@ def validate(
         screen.complain(f"{count} finding{'s' if count > 1 else ''} in {path}")
         raise typer.Exit(1)
     nodes = sum(role.count for environment in desired.environments.values() for role in environment.roles.values())
-    screen.say(f"OK: {len(desired.environments)} environments, {nodes} nodes in {path}", style="green")
+    count = len(desired.environments)
+    environments = f"{count} environment{'' if count == 1 else 's'}"
+    screen.say(f"OK: {environments}, {nodes_of(nodes)} in {path}", style="green")

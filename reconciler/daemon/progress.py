@@ -28,7 +28,3 @@ class Progress:
     def age_s(self) -> float:
         """Since the last progress."""
         return self._monotonic() - self._marked_at
-
-    @property
-    def is_stuck(self) -> bool:
-        return self.age_s > STUCK_AFTER_S

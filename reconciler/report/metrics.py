@@ -72,7 +72,7 @@ REGISTRATION_RESULTS: Final = frozenset(
         "report",
     }
 )
-STAGES: Final = ("source", "spec", "observe", "claim", "converge")
+STAGES: Final = ("source", "observe", "claim", "converge")
 
 _PASS_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _LAUNCH_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)

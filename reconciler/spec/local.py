@@ -36,6 +36,8 @@ def validate_folder(path: Path, *, user_data_limit_bytes: int = USER_DATA_LIMIT_
 
     try:
         path.lstat()  # a dangling link is something, too
+        if not path.is_dir() and (faults := _not_a_spec(path)):
+            return Desired(revision=NO_REVISION, environments={}, frozen={}, findings=tuple(faults))
         entries = tuple(_entries(folder, contents))
     except OSError as error:
         raise Stalled(
@@ -91,7 +93,7 @@ def _only(desired: Desired, path: Path) -> Desired:
         revision=desired.revision,
         environments=MappingProxyType({name: desired.environments[name]} if name in desired.environments else {}),
         frozen=MappingProxyType({name: frozen} if frozen else {}),
-        findings=tuple(sorted(own | blocking or _not_a_spec(path))),
+        findings=tuple(sorted(own | blocking)),
     )
 
 

@@ -20,7 +20,7 @@ METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 class Problem:
     """One thing that keeps the daemon from its work."""
 
-    stage: str  # "source", "observe"…; or the action that was refused
+    stage: str  # of the pass: "source", "observe"…; "start" before the first one
     message: str
     remedy: str
     environment: str | None

@@ -88,7 +88,7 @@ def test_a_plan_shows_actions_with_their_reasons_and_holds_with_the_way_out(
         "teardown: gone",
         "held (protected)",
         HOLD.remedy,
-        "1 environment: nothing",
+        "staging: nothing to do",
     ):
         assert text in shown
 
@@ -167,6 +167,37 @@ def test_without_a_daemon_the_journal_is_read(config: Path, capsys: Captured) ->
     assert "TornDown" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("journal")
+@pytest.mark.parametrize("arguments", [("status",), ("show", "checkout"), ("events",)])
+def test_what_the_journal_remembers_is_never_taken_for_what_is_so(
+    config: Path, tmp_path: Path, capsys: Captured, arguments: tuple[str, ...]
+) -> None:
+    assert hivequeen(config, *arguments) == 0
+    assert capsys.readouterr().err == (
+        f"no daemon answers on {tmp_path}/control.sock; "
+        "this is what the journal remembers, up to 2026-11-01T00:00:00Z; "
+        "start it: systemctl start hivequeen, or hivequeen run\n"
+    )
+
+
+@pytest.mark.usefixtures("journal")
+def test_where_this_command_cannot_look_either_it_says_how_to_start_the_daemon(config: Path, capsys: Captured) -> None:
+    assert hivequeen(config, "plan") == 1  # Chef's key is missing here
+    assert "start it: systemctl start hivequeen" in capsys.readouterr().err
+
+
+def test_a_daemon_whose_settings_were_broken_since_still_answers(
+    daemon: ScriptedDaemon, tmp_path: Path, capsys: Captured
+) -> None:
+    daemon.answers = {requests.AskEvents: {"events": [event("web is held")]}}
+    wrong = write_settings(tmp_path, mode="explode")
+    assert hivequeen(wrong, "events") == 0
+    captured = capsys.readouterr()
+    assert "web is held" in captured.out
+    assert captured.err.startswith("the daemon goes on with its former settings")
+    assert "mode must be one of" in captured.err
+
+
 def test_without_daemon_and_journal_it_says_what_is_not_known(config: Path, capsys: Captured) -> None:
     assert hivequeen(config, "status") == 0
     captured = capsys.readouterr()
@@ -180,6 +211,42 @@ def test_events_are_those_of_the_environment(config: Path, capsys: Captured) -> 
     assert [event["actor"] for event in json.loads(capsys.readouterr().out)["events"]] == ["maria"]
     hivequeen(config, "events")
     assert "checkout is gone" in capsys.readouterr().out
+
+
+def event(message: str, **other: Any) -> dict[str, Any]:
+    """As the daemon tells it."""
+    return {
+        "at": "2026-11-01T00:00:00Z",
+        "kind": "Held",
+        "message": message,
+        "environment": "checkout",
+        "node": None,
+        "revision": None,
+        "actor": "",
+        **other,
+    }
+
+
+def test_following_loses_nothing_that_came_at_once_and_limits_the_first_look_only(
+    daemon: ScriptedDaemon, config: Path
+) -> None:
+    told = [event(str(number)) for number in range(50)]
+
+    def newest(request: requests.AskEvents) -> Any:
+        count = 10 if len(daemon.asked) == 1 else 50
+        return {"events": told[:count][-request.limit :]}
+
+    daemon.answers = {requests.AskEvents: newest}
+    command = ["--config", str(config), "events", "--follow", "--limit", "3", "--format", "json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "reconciler", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        shown = [json.loads(running.stdout.readline())["message"] for _ in range(43)]
+        running.send_signal(2)
+        assert running.wait(10) == 130
+        assert running.stdout.read() == ""
+    assert shown == [str(number) for number in range(7, 50)]
 
 
 def test_following_shows_each_event_once() -> None:
@@ -270,6 +337,12 @@ def test_a_refusal_is_two_lines_and_no_traceback(daemon: ScriptedDaemon, config:
         hivequeen(config, "--debug", "approve", "abcdef")
 
 
+def test_a_choice_that_does_not_exist_is_told_without_the_librarys_words(config: Path, capsys: Captured) -> None:
+    hivequeen(config, "plan", "--format", "yaml")
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("Error: Invalid value for '--format': 'yaml' is not one of")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["frobnicate"], ["plan", "--frob"], ["approve"], ["events", "--limit", "0"], ["plan", "--format", "xml"]],
@@ -318,6 +391,43 @@ def test_help_teaches_by_examples() -> None:
     done = process("suspend", "--help")
     assert done.returncode == 0
     assert "hivequeen suspend checkout" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["suspend", "resume"])
+def test_help_does_not_promise_what_is_refused(command: str) -> None:
+    text = " ".join(process(command, "--help", COLUMNS="200").stdout.split())
+    assert "all if left out" not in text
+    assert "for all of them say --all instead" in text
+
+
+@pytest.mark.parametrize("command", [(), ("reconcile",), ("suspend",), ("events",), ("claim",)])
+def test_a_flag_looks_like_a_flag(command: tuple[str, ...]) -> None:
+    lines = process(*command, "--help", COLUMNS="200").stdout.splitlines()
+    flags = ("--debug", "--version", "--wait", "--all", "--follow", "--take-over")
+    assert [line for line in lines if "<bool>" in line and any(flag in line for flag in flags)] == []
+
+
+def test_alone_it_prints_its_help_and_nothing_else() -> None:
+    done = process()
+    assert done.returncode == 1
+    assert "Usage: hivequeen" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_output_that_cannot_be_written_is_one_line(daemon: ScriptedDaemon, config: Path, form: str) -> None:
+    daemon.answers = {requests.AskEvents: {"events": [event("web is held")]}}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "reconciler", "--config", str(config), "events", "--format", form],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: the output cannot be written: No space left on device\n"
 
 
 def test_help_loads_none_of_the_heavy_libraries() -> None:
@@ -424,3 +534,19 @@ def test_validate_sums_up_what_is_right(capsys: Captured) -> None:
     samples = Path(__file__).parents[2] / "environments.d"
     assert invoke(["validate", str(samples)]) == 0
     assert re.match(r"OK: \d+ environments, \d+ nodes", capsys.readouterr().out)
+
+
+def test_one_is_not_several(capsys: Captured) -> None:
+    samples = Path(__file__).parents[2] / "environments.d"
+    assert invoke(["validate", str(samples / "production.yml")]) == 0
+    assert "OK: 1 environment, " in capsys.readouterr().out
+
+
+def test_what_is_no_environment_file_is_told_without_a_look_at_its_neighbours(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "README.md").write_text("# Read me\n")
+    for number in range(20_001):  # more than a folder of environments may hold
+        os.mknod(tmp_path / str(number))
+    assert invoke(["validate", str(tmp_path / "README.md")]) == 1
+    assert capsys.readouterr().out == (
+        f"{tmp_path}/README.md:1: this is not an environment file (name one that ends in .yml or .yaml)\n"
+    )

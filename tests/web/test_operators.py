@@ -139,7 +139,7 @@ def test_a_bad_image_in_one_file_leaves_the_daemon_ready(url: str, state: Simple
             type=ConditionType.STALLED,
             is_true=True,
             reason="ActionRefused",
-            message="launch_nodes: InvalidAMIID.NotFound",
+            message="web could not be launched: InvalidAMIID.NotFound",
         )
     ]
     assert get(f"{url}/readyz").status_code == 200
