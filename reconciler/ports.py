@@ -106,8 +106,8 @@ class Repository(Protocol):
 class Cloud(Protocol):
     """One account and region, seen through the tag `hivequeen:fleet`."""
 
-    def account(self) -> str:
-        """The 12-digit account id of the credentials in use (STS), asked once and kept."""
+    def account(self, *, afresh: bool = False) -> str:
+        """The 12-digit account id of the credentials in use (STS), asked once and kept; `afresh` asks again."""
 
     def list_instances(self, environments: Collection[EnvironmentName] | None = None) -> Sequence[Instance]:
         """Every instance that carries our fleet tag, in any state; only of these environments, if given (at most 200).
@@ -172,12 +172,12 @@ class Claim:
 
     def differences(self, own: "Claim") -> tuple[str, ...]:
         """Why this standing claim is not `own`, for people; empty: it is. What was applied last does not matter."""
+        return tuple(f"{name} {getattr(self, name)} is not {getattr(own, name)}" for name in self.differing(own))
+
+    def differing(self, own: "Claim") -> tuple[str, ...]:
+        """The fields that differ."""
         fields = ("installation", "account", "region", "repository", "branch", "path")
-        return tuple(
-            f"{name} {getattr(self, name)} is not {getattr(own, name)}"
-            for name in fields
-            if getattr(self, name) != getattr(own, name)
-        )
+        return tuple(name for name in fields if getattr(self, name) != getattr(own, name))
 
 
 class ChefServer(Protocol):

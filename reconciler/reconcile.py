@@ -20,7 +20,17 @@ from reconciler.converge import Converger, Launcher, setbacks
 from reconciler.document import SIZE_LIMIT_BYTES
 from reconciler.errors import Conflict, Denied, HivequeenError, Stalled, Transient
 from reconciler.model.desired import Desired, Environment, Role
-from reconciler.model.memory import EnvironmentRecovered, Fact, Memory, RevisionApplied, SightedAgain
+from reconciler.model.memory import (
+    EnvironmentRecovered,
+    Fact,
+    Looked,
+    Memory,
+    NodeForgotten,
+    NodeGone,
+    NodeMissing,
+    RevisionApplied,
+    SightedAgain,
+)
 from reconciler.model.names import BlobId, ChefName, EnvironmentName, IntentToken, RevisionId
 from reconciler.model.observed import Observed
 from reconciler.model.passes import Failure, Outcome, Pass, Result, Scope
@@ -102,6 +112,7 @@ class Reconciler:
         user_data_limit_bytes: int,
         report: Callable[[Pass], None] = lambda _: None,
         is_stopping: Callable[[], bool] = lambda: False,
+        knows_claim: bool = True,
         new_token: Callable[[], IntentToken] = lambda: IntentToken(f"hq-{secrets.token_hex(16)}"),
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -111,6 +122,8 @@ class Reconciler:
             user_data_limit_bytes: how much of it a file may declare.
             report: told of every pass, previews not.
             is_stopping: asked between actions; true ends the pass early.
+            knows_claim: false where the journal is a stand-in for one that cannot be read: whose the fleet is does not
+                show then, and only previews may be made.
             new_token: a client token that was never used, at most 64 ASCII characters.
             jitter: a number from 0 to 1, which spreads retries.
         """
@@ -128,10 +141,13 @@ class Reconciler:
         )
         self._spec = SpecReader(user_data_limit_bytes=user_data_limit_bytes)
         self._report = report
+        self._knows_claim = knows_claim
         self._jitter = jitter
         self._pool = ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix="converge")
         self._tip: RevisionId | None = None
         self._tip_is_fresh = False  # fetched by changed_scope for the pass that follows it
+        self._seen_tip: RevisionId | None = None  # that the last pass judged
+        self._marked: RevisionId | None = None  # in the mirror
         self._desired: Desired | None = None  # of the last pass
         self._refresh: set[EnvironmentName] = set()
         self._blind_since: datetime | None = None
@@ -146,6 +162,10 @@ class Reconciler:
             HivequeenError: the journal cannot be read or written, so that nothing can be known or kept.
         """
         look = self._look(scope)
+        self._seen_tip = self._tip
+        self._may_not_write = self._why_not_write(look)
+        if any(failure.stage in ("claim", "observe") for failure in look.failures):
+            self._blind_since = self._blind_since or look.at
         outcomes: tuple[Outcome, ...] = ()
         if look.decision is not None:
             try:
@@ -169,7 +189,7 @@ class Reconciler:
             HivequeenError: the repository could not be fetched.
         """
         tip = self._ports.repository.fetch()
-        is_news = tip != self._tip
+        is_news = tip != self._seen_tip
         self._tip, self._tip_is_fresh = tip, True
         if not is_news or self._desired is None:
             return Scope(environments=None, because="start") if self._desired is None else None
@@ -184,9 +204,9 @@ class Reconciler:
         return self._may_not_write
 
     def chef_environment(self, name: EnvironmentName) -> ChefName | None:
-        """The Chef environment that the environment's nodes belong to; None while it is not known."""
+        """The Chef environment that its nodes belong to; None while it is not known, or its file suspends it."""
         declared = self._desired.environments.get(name) if self._desired is not None else None
-        return declared.chef_environment_name if declared is not None else None
+        return declared.chef_environment_name if declared is not None and not declared.suspend else None
 
     def close(self) -> None:
         """End the threads; the calls in flight end first."""
@@ -205,13 +225,10 @@ class Reconciler:
             desired = self._read_spec(look, followed)
             look.scope = self._widened(look, desired)
             with _stage("observe"):
-                joined = self._observe(look, desired)
+                joined = self._observe(look, desired, claims)
             look.decision = self._decide(look, desired, joined, claims)
         except StageFailed as stop:
             look.failures.append(stop.failure)
-            if stop.failure.stage in ("claim", "observe"):
-                self._blind_since = self._blind_since or at
-        self._may_not_write = self._why_not_write(look)
         return look
 
     def _read_claims(self, look: Look) -> Claims:
@@ -294,7 +311,14 @@ class Reconciler:
         )
         return replace(scope, environments=None if is_whole else names)
 
-    def _observe(self, look: Look, desired: Desired) -> Joined:
+    def _was_blind(self, memory: Memory, at: datetime) -> bool:
+        """Whether nobody could see the fleet for a while: reads failed, or no daemon ran."""
+        if self._blind_since is not None:
+            return at - self._blind_since >= BLIND_LEAST
+        without_daemon_s = 2 * self._settings.intervals.resync_s + BLIND_LEAST.total_seconds()
+        return memory.looked_at is not None and (at - memory.looked_at).total_seconds() >= without_daemon_s
+
+    def _observe(self, look: Look, desired: Desired, claims: Claims) -> Joined:
         reading = read(
             cloud=self._ports.cloud,
             chef=self._ports.chef,
@@ -304,7 +328,10 @@ class Reconciler:
             refresh=self._refresh,
             at=look.at,
         )
-        if self._blind_since is not None and look.at - self._blind_since >= BLIND_LEAST:
+        if reading.asked and self._ports.cloud.account(afresh=True) != claims.own.account:
+            # Credentials may change under us; in another account everything of ours looks gone.
+            raise Transient("the AWS credentials changed to another account in the middle of a pass")
+        if self._was_blind(reading.memory, look.at):
             look.facts.append(SightedAgain())
             reading = replace(reading, memory=replace(reading.memory, sighted_again_at=look.at))
         return join(reading, desired, self._rules)
@@ -319,7 +346,7 @@ class Reconciler:
             memory = replace(memory, backoffs=kept)
             look.facts.extend(EnvironmentRecovered(environment=name) for name in sorted(touched))
         not_owner = None
-        if not self._rules.is_observing:
+        if self._knows_claim and not self._rules.is_observing:
             has_fleet = any(not there.is_empty for there in observed.environments.values())
             not_owner = judge(standing=claims.standing, own=claims.own, has_fleet=has_fleet)
         context = Context(desired=desired, observed=observed, memory=memory, rules=self._rules, now=look.at)
@@ -332,21 +359,28 @@ class Reconciler:
 
     def _accept(self, look: Look, decision: Decision) -> None:
         """Make durable what was learnt and what is desired, before anything acts on it."""
-        desired = decision.desired
+        desired, memory = decision.desired, decision.memory
         may_write = self._may_not_write is None
-        is_new = may_write and desired.revision != decision.memory.applied
-        if is_new:
-            look.facts.insert(0, RevisionApplied(revision=desired.revision, declared=desired.declared))
+        if not may_write:
+            # Who may not act must not conclude from a fleet that may not be his that his own is gone.
+            look.facts = [fact for fact in look.facts if not isinstance(fact, NodeMissing | NodeGone | NodeForgotten)]
+        elif desired.revision != memory.applied:
+            protection = {name: one.protected for name, one in desired.environments.items()}
+            look.facts.insert(
+                0, RevisionApplied(revision=desired.revision, declared=desired.declared, protection=protection)
+            )
         look.facts.extend(fact for one in decision.plan.environments for fact in one.facts)
+        if memory.looked_at is None or look.at - memory.looked_at >= BLIND_LEAST:
+            look.facts.append(Looked())
         if look.facts:
             self._ports.journal.record(look.at, *look.facts)
         self._desired = desired
         self._blind_since = None
-        self._refresh.difference_update(look.scope.environments or desired.names)
         if may_write:
             self._keep_claim(replace(decision.claims.own, applied=desired.revision), decision.claims.standing)
-        if is_new:
-            self._ports.repository.mark_applied(desired.revision)
+            if self._marked != desired.revision:
+                self._ports.repository.mark_applied(desired.revision)
+                self._marked = desired.revision
 
     def _keep_claim(self, own: Claim, standing: Claim | None) -> None:
         """Written only on change."""
@@ -359,6 +393,10 @@ class Reconciler:
                     "another installation claimed the fleet just now", remedy="the next pass says whose it is"
                 ) from conflict
         elif standing.applied != own.applied:
+            # Chef has no conditional write: look again, so that a take-over in the meantime is not undone.
+            if self._ports.chef.claim() != standing:
+                self._may_not_write = "the claim changed during the pass"
+                raise Transient("the claim changed during the pass", remedy="the next pass says whose it is")
             self._ports.chef.update_claim(own)
 
     def _converge(self, look: Look, decision: Decision) -> tuple[Outcome, ...]:
@@ -387,6 +425,7 @@ class Reconciler:
 
     def _note_setbacks(self, look: Look, decision: Decision, outcomes: tuple[Outcome, ...]) -> None:
         """Backoffs and halts, from how the actions went."""
+        self._refresh -= _refreshed(look, decision, outcomes)
         broken = {failure.environment for failure in look.failures if failure.environment is not None}
         now = self._ports.clock.now()
         found = setbacks(
@@ -431,6 +470,16 @@ class Reconciler:
         if any(outcome.result == Result.REFUSED and not outcome.needs_person for outcome in outcomes):
             return 0.0
         return decision.plan.requeue_after_s
+
+
+def _refreshed(look: Look, decision: Decision, outcomes: tuple[Outcome, ...]) -> set[EnvironmentName]:
+    """Environments of the pass whose new image pins were written, or needed no writing."""
+    done = set(decision.desired.names if look.scope.environments is None else look.scope.environments)
+    done -= {
+        outcome.action.environment for outcome in outcomes if outcome.result not in (Result.DONE, Result.UNCHANGED)
+    }
+    done -= {one.name for one in decision.plan.environments if one.blocked}
+    return done - {name for name, backoff in decision.memory.backoffs.items() if backoff.until > look.at}
 
 
 def _held_only(look: Look) -> Plan | None:

@@ -87,6 +87,7 @@ def _reconciler(
     *,
     report: Callable[[Pass], None],
     is_stopping: Callable[[], bool] = lambda: False,
+    knows_claim: bool = True,
 ) -> Reconciler:
     return Reconciler(
         ports=adapters.ports,
@@ -95,6 +96,7 @@ def _reconciler(
         user_data_limit_bytes=script.user_data_limit,
         report=report,
         is_stopping=is_stopping,
+        knows_claim=knows_claim,
     )
 
 
@@ -305,10 +307,13 @@ def looking(settings: Settings) -> Iterator[tuple[Desk, tuple[str, ...]]]:
         except (Stalled, SettingsError) as unreadable:
             journal, trouble = None, unreadable.message
         if journal is None:
-            missing = (f"{trouble}; not known are launches under way, approvals, suspensions and history",)
+            missing = (
+                f"{trouble}; not known are launches under way, approvals, suspensions, history, and whether the fleet is ours",
+            )
             journal = SqliteJournal(f"sqlite:///{scratch}/state.db")
         held.callback(journal.close)
-        yield _own_desk(settings, journal, Path(scratch) / "mirror.git", held), missing
+        desk = _own_desk(settings, journal, Path(scratch) / "mirror.git", held, knows_claim=not missing)
+        yield desk, missing
 
 
 @contextmanager
@@ -331,7 +336,9 @@ def acting(settings: Settings) -> Iterator[Desk]:
         yield _own_desk(settings, journal, _mirror(state), held)
 
 
-def _own_desk(settings: Settings, journal: SqliteJournal, mirror: Path, held: ExitStack) -> Desk:
+def _own_desk(
+    settings: Settings, journal: SqliteJournal, mirror: Path, held: ExitStack, *, knows_claim: bool = True
+) -> Desk:
     latest = Latest()
 
     @cache  # not before it is needed: status and events do without keys and credentials
@@ -343,7 +350,13 @@ def _own_desk(settings: Settings, journal: SqliteJournal, mirror: Path, held: Ex
     @cache
     def reconciler() -> Reconciler:
         script = FirstBoot.load(settings.bootstrap, settings.chef)
-        made = _reconciler(settings, adapters(), script, report=Teller(journal=journal, metrics=Metrics()).tell)
+        made = _reconciler(
+            settings,
+            adapters(),
+            script,
+            report=Teller(journal=journal, metrics=Metrics()).tell,
+            knows_claim=knows_claim,
+        )
         held.callback(made.close)
         return made
 

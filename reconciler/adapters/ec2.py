@@ -96,10 +96,10 @@ class Ec2:
 
     # --- reads ---
 
-    def account(self) -> str:
+    def account(self, *, afresh: bool = False) -> str:
         clients = self._clients()
         kept = self._account
-        if kept is not None:
+        if kept is not None and not afresh:
             return kept
         with self._translated("STS", "GetCallerIdentity"):
             account = clients.sts.get_caller_identity()["Account"]

@@ -45,21 +45,25 @@ class Converger:
     def converge(self, plan: EnvironmentPlan, declared: Environment | None) -> tuple[Outcome, ...]:
         """Every action of the plan, each with its outcome, in the plan's order.
 
-        An unknown outcome ends the environment's turn: the endpoint is in trouble, and the next pass looks first. A
-        refusal ends only what depends on it: a role's launches wait for its Chef role.
+        An unknown outcome ends what the environment has left to ask of the same service: that is in trouble, and the
+        next pass looks first. A failure also ends what depends on it: a role's launches wait for its Chef role.
         """
         outcomes: list[Outcome] = []
         without_chef: set[RoleName | None] = set()  # roles that must not launch; None: the whole environment
-        is_ended = False
+        in_trouble: set[str] = set()  # "ec2", "chef"
         for group in _groups(plan.actions):
-            if is_ended or self.is_stopping():
+            service = _service(group[0])
+            if service in in_trouble:
+                outcomes.extend(_skipped(action, f"{service} is in trouble; see what came before") for action in group)
+            elif self.is_stopping():
                 outcomes.extend(_skipped(action, "the pass ended before it") for action in group)
             elif (waits_for := _dependency(group[0], without_chef)) is not None:
                 outcomes.extend(_skipped(action, waits_for) for action in group)
             else:
                 done = self._attempt(group, declared)
                 outcomes.extend(done)
-                is_ended = any(outcome.result == Result.UNKNOWN for outcome in done)
+                if any(outcome.result == Result.UNKNOWN for outcome in done):
+                    in_trouble.add(service)
                 without_chef.update(_failed_chef(outcome) for outcome in done if _is_failed_chef(outcome))
         return tuple(outcomes)
 
@@ -142,6 +146,11 @@ def _groups(actions: Sequence[Action]) -> list[list[Action]]:
                 return "alone", number
 
     return [[action for _, action in group] for _, group in groupby(enumerate(actions), key=key)]
+
+
+def _service(action: Action) -> str:
+    is_ec2 = isinstance(action, LaunchNodes | ReplayLaunch | ReplaceNode | TagNode | TerminateNode)
+    return "ec2" if is_ec2 else "chef"
 
 
 def _dependency(action: Action, without_chef: set[RoleName | None]) -> str | None:

@@ -21,9 +21,9 @@ from reconciler.model.memory import (
 )
 from reconciler.model.names import EnvironmentName, RoleName
 from reconciler.model.passes import Outcome, Result
+from reconciler.model.rules import BACKOFF_MAX
 
 BACKOFF_FIRST: Final = timedelta(seconds=1)
-BACKOFF_MAX: Final = timedelta(minutes=15)
 DOUBLINGS_MAX: Final = 10  # 2^10 s is past the maximum
 _SUCCESS: Final = (Result.DONE, Result.UNCHANGED)
 
@@ -103,7 +103,8 @@ def _troubles(
         declared = desired.environments.get(action.environment)
         if not isinstance(action, LaunchNodes | ReplaceNode | ReplayLaunch):
             continue
-        if outcome.result != Result.REFUSED or declared is None:
+        # A missing permission is no fault of the role's, and goes for all: the backoff is enough.
+        if outcome.result != Result.REFUSED or outcome.is_denied or declared is None:
             continue
         content = content_digest(declared, declared.roles[action.role])
         known = troubles.get((action.environment, action.role))

@@ -189,6 +189,7 @@ class KnownEnvironment:
 
     name: EnvironmentName
     declared_by: RevisionId  # newest applied revision that declared it
+    is_protected: bool = False  # as that revision said, whether it reached the resources or not
     teardown_began_at: datetime | None = None
     teardown_revision: RevisionId | None = None
 
@@ -209,6 +210,7 @@ class Memory:
     installation: InstallationId
     applied: RevisionId | None = None
     taken_over_at: datetime | None = None
+    looked_at: datetime | None = None  # the last complete look at the world, to the minute
     sighted_again_at: datetime | None = (
         None  # the first complete pass after a time of failed reads: deadlines count from here
     )
@@ -236,10 +238,12 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionApplied:
-    """Accepted as desired, before anything acts on it. `declared`: every name it holds, frozen ones included."""
+    """Accepted as desired, before anything acts on it. It uses up the approval of that revision, if there was one."""
 
     revision: RevisionId
-    declared: frozenset[EnvironmentName]
+    declared: frozenset[EnvironmentName]  # every name it holds, frozen ones included
+    # Of those that can be read, whether they are protected; of frozen ones what was known stays.
+    protection: Mapping[EnvironmentName, bool] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +272,7 @@ class IntentEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSeen:
-    """An owned instance was listed for the first time, or again after it was missing or odd: clears both marks."""
+    """An owned instance was listed for the first time, or again after it was missing, odd or thought gone: clears the marks."""
 
     record: NodeRecord
 
@@ -386,9 +390,9 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """Ends the suspension of exactly this environment (None: the one of everything) and its backoff.
+    """Ends the suspension of exactly this environment (None: the one of everything), and its backoff (None: all).
 
-    Its roles' troubles become `failed=frozenset(), is_halted=False, since=now`: nodes that failed before that moment are
+    Its roles' troubles (None: everybody's) become `failed=frozenset(), is_halted=False, since=now`: nodes that failed before that moment are
     replaced and do not count again.
     """
 
@@ -403,6 +407,11 @@ class Approved:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TookOver:
     actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """A pass read everything in its scope; recorded about once a minute, so that a time without a daemon shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,5 +445,6 @@ Fact: TypeAlias = (
     | Resumed
     | Approved
     | TookOver
+    | Looked
     | SightedAgain
 )

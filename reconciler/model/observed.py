@@ -218,4 +218,6 @@ class Observed:
     unresolved: Mapping[tuple[EnvironmentName, RoleName], tuple[str, str]] = field(
         default_factory=lambda: MappingProxyType({})
     )
+    # Environments of which some object could not be read, with message and remedy: nothing is decided about them.
+    unreadable: Mapping[EnvironmentName, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     foreign: tuple[Foreign, ...] = ()

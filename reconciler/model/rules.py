@@ -21,6 +21,7 @@ APPROVAL_LIFETIME: Final = timedelta(hours=24)
 PRUNE_WINDOW: Final = timedelta(hours=1)
 # An offering without capacity is skipped for this long.
 EXHAUSTED_FOR: Final = timedelta(minutes=3)
+BACKOFF_MAX: Final = timedelta(minutes=15)  # between tries of one environment
 BATCH_SIZE_MAX: Final = 100  # nodes of one RunInstances call
 
 

@@ -93,6 +93,7 @@ def join(reading: Reading, desired: Desired, rules: Rules) -> Joined:
             environments=environments,
             images=reading.images,
             unresolved=reading.unresolved,
+            unreadable=reading.unreadable,
             foreign=tuple(work.foreign),
         ),
         memory=replace(reading.memory, intents=intents),
@@ -109,8 +110,9 @@ def _join_instance(work: _Join, instance: Instance) -> None:
         record = _adopt(work, instance)
         if record is None:
             return
-    elif record.missing_since is not None and not instance.is_dead and _is_ours(work, instance):
-        work.facts.append(NodeSeen(record=replace(record, missing_since=None)))
+    elif (record.missing_since or record.gone_at) and not instance.is_dead and _is_ours(work, instance):
+        record = replace(record, missing_since=None, gone_at=None)  # whatever made us think so, it lives
+        work.facts.append(NodeSeen(record=record))
     if not _in_scope(work, record.environment):
         return  # its tags were edited by hand; it is repaired where it belongs
     if instance.state == InstanceState.TERMINATED:
@@ -176,7 +178,7 @@ def _depart(work: _Join, record: NodeRecord) -> None:
     )
     if departed.has_chef_node or departed.has_client:
         work.departed[record.environment].append(departed)
-    elif record.gone_at is not None:
+    elif record.gone_at is not None and record.environment not in work.reading.unreadable:
         work.facts.append(NodeForgotten(instance_id=record.instance_id))
     else:
         # Seen gone only now: what is left of it in Chef is read by name in the next pass, then it is forgotten.

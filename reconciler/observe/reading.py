@@ -5,22 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-from reconciler.errors import Refused
+from reconciler.errors import HivequeenError
 from reconciler.model.desired import Desired, ImageById
-from reconciler.model.memory import Memory, NodeRecord
-from reconciler.model.names import (
-    ChefName,
-    EnvironmentName,
-    ImageId,
-    InstanceId,
-    NodeName,
-    RoleName,
-    chef_role_name,
-    node_name,
-    split_chef_role_name,
-)
+from reconciler.model.memory import Memory
+from reconciler.model.names import EnvironmentName, ImageId, InstanceId, RoleName, chef_role_name
 from reconciler.model.observed import ChefEnvironment, ChefNode, ChefRole, Instance, Ownership
 from reconciler.model.rules import UNSEEN_GRACE
+from reconciler.observe.chef_reading import read_chef
 from reconciler.ports import ChefServer, Cloud, Journal
 
 
@@ -38,6 +29,7 @@ class Reading:
     chef_clients: frozenset[str]
     chef_roles: Mapping[str, ChefRole]
     chef_environments: Mapping[str, ChefEnvironment]
+    unreadable: Mapping[EnvironmentName, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     images: Mapping[tuple[EnvironmentName, RoleName], ImageId] = field(default_factory=lambda: MappingProxyType({}))
     unresolved: Mapping[tuple[EnvironmentName, RoleName], tuple[str, str]] = field(
         default_factory=lambda: MappingProxyType({})
@@ -76,9 +68,8 @@ def read(
         and at - record.launched_at >= UNSEEN_GRACE
     )
     by_id = cloud.get_instances(missing) if missing else {}
-    nodes, clients = _read_nodes(chef, names, memory, {**listed, **by_id})
-    roles, environments = _read_generated(chef, names, memory, desired)
-    images, unresolved = _resolve_images(cloud, desired, names, roles, refresh)
+    found = read_chef(chef, names=names, memory=memory, instances={**listed, **by_id}, desired=desired)
+    images, unresolved = _resolve_images(cloud, desired, names, found.roles, refresh)
     return Reading(
         at=at,
         names=names,
@@ -86,10 +77,11 @@ def read(
         listed=listed,
         by_id=by_id,
         asked=missing,
-        chef_nodes=nodes,
-        chef_clients=clients,
-        chef_roles=roles,
-        chef_environments=environments,
+        chef_nodes=found.nodes,
+        chef_clients=frozenset(found.clients),
+        chef_roles=found.roles,
+        chef_environments=found.environments,
+        unreadable=found.unreadable,
         images=images,
         unresolved=unresolved,
     )
@@ -97,85 +89,6 @@ def read(
 
 def _in_scope(environment: EnvironmentName, names: frozenset[EnvironmentName] | None) -> bool:
     return names is None or environment in names
-
-
-def _read_nodes(
-    chef: ChefServer,
-    names: frozenset[EnvironmentName] | None,
-    memory: Memory,
-    instances: Mapping[InstanceId, Instance],
-) -> tuple[Mapping[str, ChefNode], frozenset[str]]:
-    """Nodes and clients. What is left of a dead instance is always read by name: a search may lag, and a wrong
-    "nothing left" would forget it for ever."""
-    records = [record for record in memory.nodes.values() if _in_scope(record.environment, names)]
-    dead = {record.name for record in records if _is_dead(record, instances)}
-    if names is None:
-        nodes, clients = dict(chef.nodes()), set(chef.clients())
-        for name in dead:
-            nodes.pop(name, None)
-        clients.difference_update(dead)
-    else:
-        nodes, clients = {}, set()
-    live: list[NodeName] = []
-    if names is not None:
-        live += [record.name for record in records if record.name not in dead]
-        unknown = [one for one in instances.values() if one.instance_id not in memory.nodes]
-        live += [known_as for one in unknown if (known_as := _name(one)) is not None]
-    if live or dead:
-        nodes.update(chef.nodes([*live, *dead]))
-    if dead:
-        clients |= chef.clients(dead)
-    return nodes, frozenset(clients)
-
-
-def _is_dead(record: NodeRecord, instances: Mapping[InstanceId, Instance]) -> bool:
-    instance = instances.get(record.instance_id)
-    return record.gone_at is not None or record.missing_since is not None or (instance is not None and instance.is_dead)
-
-
-def _name(instance: Instance) -> NodeName | None:
-    if instance.environment is None or instance.role is None:
-        return None
-    return node_name(EnvironmentName(instance.environment), RoleName(instance.role), instance.instance_id)
-
-
-def _read_generated(
-    chef: ChefServer, names: frozenset[EnvironmentName] | None, memory: Memory, desired: Desired
-) -> tuple[Mapping[str, ChefRole], Mapping[str, ChefEnvironment]]:
-    """Roles and environments. Those of an environment that is being torn down are read by name, for the same reason."""
-    ending = {name for name in memory.environments if name not in desired.names and (names is None or name in names)}
-    # What an ending environment has left must not depend on what we remember of it: a role that never held a node
-    # would be overlooked, and the teardown called done.
-    roles = dict(chef.roles()) if names is None or ending else {}
-    environments = dict(chef.environments()) if names is None else {}
-    in_question = ending if names is None else set(names)
-    role_names = {chef_role_name(name, role) for name, role in _remembered_roles(memory) if name in in_question}
-    role_names |= {
-        ChefName(name)
-        for name in roles
-        if (parts := split_chef_role_name(name)) is not None and parts[0] in in_question
-    }
-    environment_names = {ChefName(name) for name in in_question if name not in desired.environments}
-    for name in in_question & set(desired.environments):
-        declared = desired.environments[name]
-        environment_names.add(declared.chef_environment_name)
-        role_names |= {chef_role_name(name, role) for role in declared.roles}
-    if names is not None:
-        roles = {}  # the search named them
-    for role_name in role_names:
-        roles.pop(role_name, None)
-    for environment_name in environment_names:
-        environments.pop(environment_name, None)
-    if role_names:
-        roles.update(chef.roles(role_names))
-    if environment_names:
-        environments.update(chef.environments(environment_names))
-    return roles, environments
-
-
-def _remembered_roles(memory: Memory) -> set[tuple[EnvironmentName, RoleName]]:
-    nodes = {(record.environment, record.role) for record in memory.nodes.values()}
-    return nodes | {(one.environment, one.role) for one in memory.intents.values()} | {*memory.settled}
 
 
 def _resolve_images(
@@ -190,7 +103,7 @@ def _resolve_images(
     """Resolve each moving image once that a role has no pin for. One that cannot be is that role's trouble alone."""
     images: dict[tuple[EnvironmentName, RoleName], ImageId] = {}
     unresolved: dict[tuple[EnvironmentName, RoleName], tuple[str, str]] = {}
-    answers: dict[str, ImageId | Refused] = {}
+    answers: dict[str, ImageId | HivequeenError] = {}
     for name, environment in desired.environments.items():
         if not _in_scope(name, names):
             continue
@@ -206,10 +119,10 @@ def _resolve_images(
             if source not in answers:
                 try:
                     answers[source] = cloud.resolve_image(role.image)
-                except Refused as refusal:
-                    answers[source] = refusal
+                except HivequeenError as error:
+                    answers[source] = error
             answer = answers[source]
-            if isinstance(answer, Refused):
+            if isinstance(answer, HivequeenError):
                 unresolved[name, role.name] = (answer.message, answer.remedy)
             else:
                 images[name, role.name] = answer

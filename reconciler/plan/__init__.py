@@ -4,7 +4,7 @@ No clock, no network, no log: the same inputs give the same plan, and planning i
 """
 
 from reconciler.model.names import EnvironmentName
-from reconciler.model.plan import EnvironmentPlan, Plan
+from reconciler.model.plan import EnvironmentPlan, Plan, Stall
 from reconciler.plan.context import Context
 from reconciler.plan.environment import plan_declared, plan_frozen
 from reconciler.plan.guard import guard
@@ -35,6 +35,10 @@ def plan_environment(name: EnvironmentName, context: Context) -> EnvironmentPlan
         if frozen.is_trace and here.is_empty and name not in context.memory.environments:
             return None  # README.md stands against nothing
         return plan_frozen(frozen)
+    if name in context.observed.unreadable:
+        message, remedy = context.observed.unreadable[name]
+        stall = Stall(reason="Unreadable", message=message, remedy=remedy)
+        return EnvironmentPlan(name=name, is_declared=name in desired.environments, stalls=(stall,))
     if name in desired.environments:
         return plan_declared(desired.environments[name], here, context)
     known = context.memory.environments.get(name)

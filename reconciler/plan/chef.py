@@ -69,31 +69,36 @@ def wanted_role(fleet: FleetId, environment: Environment, role: Role, image: Ima
     )
 
 
-def foreign_objects(fleet: FleetId, environment: Environment, observed: ObservedEnvironment) -> Iterator[Stall]:
-    """What stands where our generated objects belong and is not ours."""
+def foreign_environment(fleet: FleetId, environment: Environment, observed: ObservedEnvironment) -> Stall | None:
+    """A Chef environment that is not as the file needs it: nothing of the environment can go on."""
     found = observed.chef_environment
     name = environment.chef_environment_name
     if environment.chef_environment is not None:
-        if found is None:
-            yield Stall(
-                reason="ChefEnvironmentMissing",
-                message=f"{environment.origin.file} names the Chef environment {name}, which does not exist",
-                remedy=f"create {name} in Chef, or remove chef_environment and one is generated",
-            )
-    elif found is not None and not is_ours(found.default_attributes, fleet, environment.name):
-        yield Stall(
-            reason="ForeignChefEnvironment",
-            message=f"a Chef environment {name} exists and is not ours",
-            remedy=f"to use it as it is, add `chef_environment: {name}` to {environment.origin.file}",
+        if found is not None:
+            return None
+        return Stall(
+            reason="ChefEnvironmentMissing",
+            message=f"{environment.origin.file} names the Chef environment {name}, which does not exist",
+            remedy=f"create {name} in Chef, or remove chef_environment and one is generated",
         )
-    for role in environment.roles:
-        chef_role = observed.chef_roles.get(chef_role_name(environment.name, role))
-        if chef_role is not None and not is_ours(chef_role.default_attributes, fleet, environment.name):
-            yield Stall(
-                reason="ForeignChefRole",
-                message=f"a Chef role {chef_role.name} exists and is not ours",
-                remedy=f"rename the role {role} in {environment.origin.file}, or delete {chef_role.name} in Chef",
-            )
+    if found is None or is_ours(found.default_attributes, fleet, environment.name):
+        return None
+    return Stall(
+        reason="ForeignChefEnvironment",
+        message=f"a Chef environment {name} exists and is not ours",
+        remedy=f"to use it as it is, add `chef_environment: {name}` to {environment.origin.file}",
+    )
+
+
+def foreign_role(fleet: FleetId, environment: Environment, role: Role, found: ChefRole | None) -> Stall | None:
+    """A Chef role that stands where ours would and is not ours: nothing of that role can go on."""
+    if found is None or is_ours(found.default_attributes, fleet, environment.name):
+        return None
+    return Stall(
+        reason="ForeignChefRole",
+        message=f"a Chef role {found.name} exists and is not ours",
+        remedy=f"rename the role {role.name} in {environment.origin.file}, or delete {found.name} in Chef",
+    )
 
 
 def ensure_environment(

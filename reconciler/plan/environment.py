@@ -1,15 +1,18 @@
 """One declared environment: its Chef objects, then each role, then what it has no more."""
 
+from collections.abc import Sequence
+
 from reconciler.model.actions import Action, ActionName
 from reconciler.model.desired import Environment, Frozen, ImageById, Role
 from reconciler.model.names import ImageId, chef_role_name
-from reconciler.model.observed import ChefRole, Observed, ObservedEnvironment
+from reconciler.model.observed import ChefRole, Node, Observed, ObservedEnvironment, Phase
 from reconciler.model.plan import EnvironmentPlan, Stall
 from reconciler.plan.chef import (
     ensure_environment,
     ensure_node,
     ensure_role,
-    foreign_objects,
+    foreign_environment,
+    foreign_role,
     remove_departed,
     wanted_role,
 )
@@ -18,28 +21,29 @@ from reconciler.plan.role_context import RoleContext, RolePlan
 from reconciler.plan.roles import plan_role
 from reconciler.plan.teardown import remove_undeclared_roles
 
-# Chef first, so that a node finds its role; what frees places before what fills them; Chef removals last.
+# Chef first, so that a node finds its role; what frees places before what fills them; then what is left of the gone.
+# Repairs in place come last: one object that cannot be repaired must hold up nothing else.
 _ORDER = {
     ActionName.ENSURE_CHEF_ENVIRONMENT: 0,
     ActionName.ENSURE_CHEF_ROLE: 1,
-    ActionName.ENSURE_CHEF_NODE: 2,
-    ActionName.TAG_NODE: 3,
-    ActionName.TERMINATE_NODE: 4,
-    ActionName.REPLAY_LAUNCH: 5,
-    ActionName.LAUNCH_NODES: 6,
-    ActionName.REPLACE_NODE: 7,
-    ActionName.DELETE_CHEF_NODE: 8,
-    ActionName.DELETE_CHEF_CLIENT: 9,
-    ActionName.DELETE_CHEF_ROLE: 10,
-    ActionName.DELETE_CHEF_ENVIRONMENT: 11,
+    ActionName.TERMINATE_NODE: 2,
+    ActionName.REPLAY_LAUNCH: 3,
+    ActionName.LAUNCH_NODES: 4,
+    ActionName.REPLACE_NODE: 5,
+    ActionName.DELETE_CHEF_NODE: 6,
+    ActionName.DELETE_CHEF_CLIENT: 7,
+    ActionName.DELETE_CHEF_ROLE: 8,
+    ActionName.DELETE_CHEF_ENVIRONMENT: 9,
+    ActionName.TAG_NODE: 10,
+    ActionName.ENSURE_CHEF_NODE: 11,
 }
 
 
 def plan_declared(environment: Environment, observed: ObservedEnvironment, context: Context) -> EnvironmentPlan:
     """Everything that one file asks for."""
-    stalls = tuple(foreign_objects(context.rules.fleet, environment, observed))
-    if stalls:
-        return EnvironmentPlan(name=environment.name, stalls=stalls)
+    stall = foreign_environment(context.rules.fleet, environment, observed)
+    if stall is not None:
+        return EnvironmentPlan(name=environment.name, stalls=(stall,))
     actions: list[Action] = [*ensure_environment(context.rules.fleet, environment, observed, context.revision)]
     plans = [_plan_role(environment, role, observed, context) for _, role in sorted(environment.roles.items())]
     plans.append(remove_undeclared_roles(environment, observed, context))
@@ -76,7 +80,11 @@ def plan_frozen(frozen: Frozen) -> EnvironmentPlan:
 
 def _plan_role(environment: Environment, role: Role, observed: ObservedEnvironment, context: Context) -> RolePlan:
     chef_role = observed.chef_roles.get(chef_role_name(environment.name, role.name))
-    image = _image(environment, role, context.observed, chef_role)
+    foreign = foreign_role(context.rules.fleet, environment, role, chef_role)
+    if foreign is not None:
+        return RolePlan(stalls=[foreign])
+    nodes = [node for node in observed.nodes if node.role == role.name]
+    image = _image(environment, role, context.observed, chef_role, nodes)
     if image is None:
         message, remedy = context.observed.unresolved.get(
             (environment.name, role.name), ("it was not looked up", "wait")
@@ -85,7 +93,6 @@ def _plan_role(environment: Environment, role: Role, observed: ObservedEnvironme
             reason="ImageUnresolved", message=f"{role.name}: image {role.image} names nothing: {message}", remedy=remedy
         )
         return RolePlan(stalls=[stall])
-    nodes = [node for node in observed.nodes if node.role == role.name]
     plan = plan_role(RoleContext(environment=environment, role=role, image=image, nodes=nodes, world=context))
     wanted = wanted_role(context.rules.fleet, environment, role, image)
     repairs = [*ensure_role(environment, role, wanted, chef_role, context.revision)]
@@ -95,9 +102,17 @@ def _plan_role(environment: Environment, role: Role, observed: ObservedEnvironme
     return plan
 
 
-def _image(environment: Environment, role: Role, world: Observed, chef_role: ChefRole | None) -> ImageId | None:
-    """The declared image; of a moving one, what it was just resolved to, else what is pinned in the Chef role."""
+def _image(
+    environment: Environment, role: Role, world: Observed, chef_role: ChefRole | None, nodes: Sequence[Node]
+) -> ImageId | None:
+    """The declared image; of a moving one, what it was just resolved to, else what is pinned in the Chef role.
+
+    Where somebody deleted the Chef role, the pin went with it: what serves is what was pinned, and stays so.
+    """
     if isinstance(role.image, ImageById):
         return role.image.image_id
+    serving = [node.instance.image for node in nodes if node.phase == Phase.READY]
+    if chef_role is None and serving:
+        return serving[-1]
     resolved = world.images.get((environment.name, role.name))
     return resolved or (chef_role.pin(str(role.image)) if chef_role else None)

@@ -21,11 +21,11 @@ from reconciler.model.actions import (
     TerminateNode,
     removal,
 )
-from reconciler.model.memory import Cause, Fact, Removal, Suspension, TeardownBegan
+from reconciler.model.memory import Backoff, Cause, Fact, Removal, Suspension, TeardownBegan
 from reconciler.model.names import EnvironmentName
-from reconciler.model.observed import ObservedEnvironment, Phase
+from reconciler.model.observed import Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Waiting
-from reconciler.model.rules import PRUNE_WINDOW, TAKE_OVER_CAUTION, TAKE_OVER_LAUNCH_PAUSE
+from reconciler.model.rules import BACKOFF_MAX, PRUNE_WINDOW, TAKE_OVER_CAUTION, TAKE_OVER_LAUNCH_PAUSE
 from reconciler.plan.context import Context
 
 
@@ -75,8 +75,8 @@ def _guard_environment(
     if stop is not None:
         blocked = (replace(stop, actions=plan.actions),) if plan.actions else ()
         return replace(plan, actions=(), blocked=blocked, facts=_without_teardown(plan))
-    backoff = context.memory.backoffs.get(plan.name)
-    if backoff is not None and backoff.until > context.now:
+    backoff = _backoff(plan.name, context)
+    if backoff is not None:
         tries = "once" if backoff.failures == 1 else f"{backoff.failures} times"
         message = f"failed {tries}, tried again at {backoff.until:%H:%M:%S}: {backoff.message}"
         return replace(
@@ -94,6 +94,14 @@ def _guard_environment(
         blocked=tuple(holds),
         facts=plan.facts if plan.is_declared else _without_teardown(plan),
     )
+
+
+def _backoff(name: EnvironmentName, context: Context) -> Backoff | None:
+    """The one in force. None lasts longer than the longest: one that does was written by a clock that ran ahead."""
+    backoff = context.memory.backoffs.get(name)
+    if backoff is None or not context.now < backoff.until <= context.now + BACKOFF_MAX:
+        return None
+    return backoff
 
 
 def _without_teardown(plan: EnvironmentPlan) -> tuple[Fact, ...]:
@@ -165,7 +173,7 @@ def _take_over(plan: EnvironmentPlan, context: Context) -> Iterable[Blocked]:
 
 def _protected_teardown(plan: EnvironmentPlan, context: Context) -> Iterable[Blocked]:
     """Protection is kept on the resources, so it survives the file. No approval lifts it, only a commit."""
-    if plan.is_declared or not plan.actions or not _is_protected(context.environment(plan.name)):
+    if plan.is_declared or not plan.actions or not _is_protected(plan.name, context):
         return
     yield Blocked(
         guard=Guard.PROTECTED,
@@ -175,14 +183,20 @@ def _protected_teardown(plan: EnvironmentPlan, context: Context) -> Iterable[Blo
     )
 
 
-def _is_protected(observed: ObservedEnvironment) -> bool:
-    return any(node.instance.is_protected for node in observed.nodes) or any(mark.protected for mark in observed.owned)
+def _is_protected(name: EnvironmentName, context: Context) -> bool:
+    """By any witness: the resources, or the last revision that declared it, if that never reached them."""
+    observed, known = context.environment(name), context.memory.environments.get(name)
+    return (
+        (known is not None and known.is_protected)
+        or any(node.instance.is_protected for node in observed.nodes)
+        or any(mark.protected for mark in observed.owned)
+    )
 
 
 def _protected_shrinking(plan: EnvironmentPlan, context: Context) -> Iterable[Blocked]:
     """A protected environment loses no role, and no more than half of its nodes, by a commit alone."""
     declared = context.desired.environments.get(plan.name)
-    if declared is None or not (declared.protected or _is_protected(context.environment(plan.name))):
+    if declared is None or not (declared.protected or _is_protected(plan.name, context)):
         return
     wanted = [a for a in plan.actions if isinstance(a, TerminateNode) and a.cause in (Cause.SCALE_DOWN, Cause.TEARDOWN)]
     # What is left in Chef of a node that is gone is no part of the role any more.
@@ -254,6 +268,13 @@ def _prune_environments(plan: Plan, context: Context) -> Mapping[EnvironmentName
         return {}
     fleet = set(context.memory.environments) | context.desired.declared | set(beginning)
     lately = {name for name, at in context.memory.teardowns.items() if context.now - at < PRUNE_WINDOW}
+    lately |= {
+        one.environment
+        for one in context.memory.terminations
+        if one.cause is Cause.SWEEP
+        and one.environment not in context.desired.names
+        and context.now - one.at < PRUNE_WINDOW
+    }
     limit = _limit(context.rules.environments_least, context.rules.environments_share, len(fleet))
     if not context.desired.declared and len(fleet) > 1:
         rule, message = Guard.EMPTY_REVISION, f"the revision declares no environment, and the fleet has {len(fleet)}"
@@ -263,8 +284,12 @@ def _prune_environments(plan: Plan, context: Context) -> Mapping[EnvironmentName
         message = f"{len(beginning)} of {len(fleet)} environments would go ({names}), {len(lately)} went in the last hour, the limit is {limit}"
     else:
         return {}
-    # Protected ones are held by their own rule, which no approval lifts; they are not part of this set.
-    of_set = {name: one for name, one in beginning.items() if not _is_protected(context.environment(name))}
+    # What is held whole by a rule of its own is no part of the set: its removals are not what an approval would free.
+    of_set = {
+        name: one
+        for name, one in beginning.items()
+        if not (_is_protected(name, context) or _suspended(one, context) or _backoff(name, context))
+    }
     whole = [action for one in of_set.values() for action in one.actions]
     for hold in _hold(rule, whole, context, message):
         return {name: replace(hold, actions=one.actions) for name, one in of_set.items()}

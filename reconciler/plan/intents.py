@@ -1,7 +1,6 @@
 """Launches of unknown outcome: repeated while they are wanted, closed when listings have lacked them for long enough."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from reconciler.model import tags
 from reconciler.model.actions import ReplayLaunch
@@ -9,6 +8,7 @@ from reconciler.model.digest import spec_digest
 from reconciler.model.memory import Intent, IntentEnded, IntentState
 from reconciler.model.observed import Node
 from reconciler.model.rules import REPLAY_AGE_MAX, UNSEEN_GRACE
+from reconciler.plan.context import Context
 from reconciler.plan.role_context import RoleContext, RolePlan
 
 
@@ -32,13 +32,18 @@ def replay(context: RoleContext, plan: RolePlan, unresolved: Sequence[Intent], *
             )
             continue
         spare -= intent.parameters.count
-        await_or_close(intent, context.nodes, context.now, plan)
+        await_or_close(intent, context.nodes, context.world, plan)
 
 
-def await_or_close(intent: Intent, nodes: Sequence[Node], now: datetime, plan: RolePlan) -> None:
-    """An open intent that nobody wants any more: closed when listings have lacked its instances for long enough."""
+def await_or_close(intent: Intent, nodes: Sequence[Node], world: Context, plan: RolePlan) -> None:
+    """An open intent that nobody wants any more: closed when listings have lacked its instances for long enough.
+
+    A time in which nothing could be read does not count.
+    """
     is_unseen = unseen(intent, nodes) == intent.parameters.count
-    if is_unseen and now - (intent.attempted_at or intent.opened_at) >= UNSEEN_GRACE:
+    last_attempt = intent.attempted_at or intent.opened_at
+    began = max(last_attempt, world.memory.sighted_again_at or last_attempt)
+    if is_unseen and world.now - began >= UNSEEN_GRACE:
         message = "not wanted any more, and no listing shows its instances"
         plan.facts.append(IntentEnded(token=intent.token, state=IntentState.CLOSED, message=message))
     plan.wait(intent.role, f"whether the launch {intent.token} made {intent.parameters.count} nodes shows within 5 min")

@@ -49,8 +49,9 @@ def remove_excess(
     context: RoleContext, plan: RolePlan, placed: list[Node], drifts: Drifts, *, allowed: int
 ) -> list[Node]:
     """More nodes than may be: those that do not serve go first, then drifted ones, then the oldest."""
+    # A lost node keeps its place from being filled, but pushes no living one out: it may well be dead.
     removable = [node for node in placed if node.phase != Phase.LOST]
-    excess = min(len(placed) - allowed, len(removable))
+    excess = len(removable) - allowed
     if excess <= 0:
         return placed
     removable.sort(key=lambda node: (node.phase == Phase.READY, node.instance_id not in drifts))  # stable: oldest first

@@ -28,7 +28,7 @@ def plan_undeclared(observed: ObservedEnvironment, context: Context) -> Environm
     plan = RolePlan()
     _remove_nodes(observed.nodes, cause, reason, context, plan)
     for intent in open_intents:
-        await_or_close(intent, observed.nodes, context.now, plan)
+        await_or_close(intent, observed.nodes, context, plan)
     _await_last_look(observed.departed, plan)
     for departed in observed.departed:
         plan.actions.extend(remove_departed(departed, None, context.revision))
@@ -64,7 +64,7 @@ def remove_undeclared_roles(environment: Environment, observed: ObservedEnvironm
         )
         _remove_nodes(nodes, cause, reason, context, plan)
         for intent in open_intents:
-            await_or_close(intent, nodes, context.now, plan)
+            await_or_close(intent, nodes, context, plan)
         departed = [one for one in observed.departed if one.role == role]
         _await_last_look(departed, plan)
         if open_intents or nodes or departed:
@@ -112,6 +112,8 @@ def _remove_nodes(nodes: Iterable[Node], cause: Cause, reason: Reason, context: 
                 plan.stalls.append(lost_stall(node, context.rules))
             case Phase.TERMINATING:
                 plan.wait(node.role, f"{node.instance_id} terminating")
+            case _ if node.is_unseen:
+                plan.wait(node.role, f"{node.instance_id} goes when EC2 shows it")
             case _ if cause == Cause.SWEEP and not _may_sweep(node, context):
                 plan.wait(node.role, f"{node.instance_id} is wanted by nobody; it is swept if that stays so")
             case _:

@@ -13,11 +13,17 @@ def own_claim(settings: Settings, memory: Memory, account: str) -> Claim:
         installation=memory.installation,
         account=account,
         region=settings.aws.region,
-        repository=settings.repository.url,
+        repository=_without_password(settings.repository.url),
         branch=settings.repository.branch,
         path=settings.repository.path,
         applied=memory.applied,
     )
+
+
+def _without_password(url: str) -> str:
+    """The claim is read by everybody who may read data bags."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator and scheme != "ssh" else url
 
 
 def judge(*, standing: Claim | None, own: Claim, has_fleet: bool) -> Blocked | None:

@@ -20,6 +20,7 @@ from reconciler.model.memory import (
     IntentOpened,
     IntentState,
     LaunchParameters,
+    Looked,
     NodeForgotten,
     NodeGone,
     NodeMissing,
@@ -144,7 +145,7 @@ removals = st.builds(
 )
 approvals = st.builds(
     Approval,
-    digest=st.sampled_from(["3f2a", "77aa"]),
+    digest=st.sampled_from(["3f2a", "77aa"]) | revisions,
     removals=st.frozensets(removals, max_size=3),
     actor=texts,
     at=moments,
@@ -178,7 +179,12 @@ offerings = st.builds(
 )
 
 facts: st.SearchStrategy[Fact] = st.one_of(
-    st.builds(RevisionApplied, revision=revisions, declared=st.frozensets(environments)),
+    st.builds(
+        RevisionApplied,
+        revision=revisions,
+        declared=st.frozensets(environments),
+        protection=st.dictionaries(environments, st.booleans()),
+    ),
     st.builds(IntentOpened, intent=intents),
     st.builds(IntentLaunched, token=tokens, instance_ids=st.lists(instance_ids, max_size=3, unique=True).map(tuple)),
     st.builds(
@@ -205,5 +211,6 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(Resumed, environment=st.none() | environments),
     st.builds(Approved, approval=approvals),
     st.builds(TookOver, actor=texts),
+    st.builds(Looked),
     st.builds(SightedAgain),
 )

@@ -18,6 +18,7 @@ from reconciler.model.memory import (
     IntentOpened,
     IntentState,
     KnownEnvironment,
+    Looked,
     Memory,
     NodeForgotten,
     NodeGone,
@@ -108,9 +109,23 @@ class JournalModel:
     def _record(self, at: datetime, fact: Fact) -> None:  # noqa: C901, PLR0912, PLR0915 -- one case per kind of fact
         memory = self.memory
         match fact:
-            case RevisionApplied(revision=revision, declared=declared):
-                known = {name: KnownEnvironment(name=name, declared_by=revision) for name in declared}
-                self.memory = replace(memory, applied=revision, environments={**memory.environments, **known})
+            case RevisionApplied(revision=revision, declared=declared, protection=protection):
+                known = {
+                    name: KnownEnvironment(
+                        name=name,
+                        declared_by=revision,
+                        is_protected=protection.get(
+                            name, name in memory.environments and memory.environments[name].is_protected
+                        ),
+                    )
+                    for name in declared
+                }
+                self.memory = replace(
+                    memory,
+                    applied=revision,
+                    environments={**memory.environments, **known},
+                    approvals=tuple(one for one in memory.approvals if one.digest != revision),
+                )
             case IntentOpened(intent=intent):
                 before = memory.intents.get(intent.token)
                 self._set_intent(replace(before, attempted_at=intent.attempted_at) if before else intent)
@@ -188,6 +203,8 @@ class JournalModel:
                 self.memory = replace(memory, approvals=(*rest, approval))
             case TookOver():
                 self.memory = replace(memory, taken_over_at=at)
+            case Looked():
+                self.memory = replace(memory, looked_at=at)
             case SightedAgain():
                 self.memory = replace(memory, sighted_again_at=at)
 
@@ -213,7 +230,7 @@ class JournalModel:
 
     def _see(self, seen: NodeRecord) -> None:
         known = self.memory.nodes.get(seen.instance_id)
-        seen = replace(seen, missing_since=None, odd_since=None)
+        seen = replace(seen, missing_since=None, odd_since=None, gone_at=None)
         if known is None:
             self._set_node(seen)
             return
@@ -227,7 +244,6 @@ class JournalModel:
                 registered_at=known.registered_at or seen.registered_at,
                 deferred_at=known.deferred_at or seen.deferred_at,
                 ready_at=known.ready_at or seen.ready_at,
-                gone_at=known.gone_at or seen.gone_at,
                 first_run_ok=known.first_run_ok if has_reported else seen.first_run_ok,
                 first_run_log=known.first_run_log if has_reported else seen.first_run_log,
             )
@@ -235,13 +251,13 @@ class JournalModel:
 
     def _resume(self, at: datetime, scope: EnvironmentName | None) -> None:
         self.suspensions.pop(scope, None)
-        if scope is None:
-            return
         self.memory = replace(
             self.memory,
-            backoffs=_without(self.memory.backoffs, scope),
+            backoffs=_without(self.memory.backoffs, scope) if scope else {},
             troubles={
-                key: replace(trouble, failed=frozenset(), is_halted=False, since=at) if key[0] == scope else trouble
+                key: replace(trouble, failed=frozenset(), is_halted=False, since=at)
+                if scope in (None, key[0])
+                else trouble
                 for key, trouble in self.memory.troubles.items()
             },
         )

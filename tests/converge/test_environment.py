@@ -121,13 +121,12 @@ def test_tags_are_set_and_removed(outside: Outside) -> None:
 # --- trouble --------------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_outcome_ends_the_environments_turn(outside: Outside) -> None:
+def test_an_unknown_outcome_ends_what_is_left_to_ask_of_that_service_and_nothing_else(outside: Outside) -> None:
     (one,) = outside.running(1)
     outside.chef.fail_next("put_role", Transient("timed out"))
-    outcomes = outside.converge(chef_environment(), chef_role(), tag(one, team="shop"), terminate(one))
-    assert results(outcomes) == [Result.DONE, Result.UNKNOWN, Result.SKIPPED, Result.SKIPPED]
-    assert outside.cloud.calls == {}
-    assert outside.asked() == []
+    outcomes = outside.converge(chef_role(), chef_role("worker"), launch(("subnet-a", 1)), terminate(one))
+    assert results(outcomes) == [Result.UNKNOWN, Result.SKIPPED, Result.SKIPPED, Result.DONE]
+    assert outcomes[1].message == "chef is in trouble; see what came before"
 
 
 def test_a_refusal_ends_only_what_depends_on_it(outside: Outside) -> None:

@@ -84,9 +84,9 @@ class FakeCloud:
 
     # --- ports.Cloud ---
 
-    def account(self) -> str:
+    def account(self, *, afresh: bool = False) -> str:
         with self._lock:
-            if not self._is_known:
+            if afresh or not self._is_known:
                 self._call("GetCallerIdentity", lambda: self.account_id)
                 self._is_known = True  # asked once and kept, as the port says
             return self.account_id

@@ -172,10 +172,11 @@ def test_what_ec2_does_not_answer_makes_no_reading(outside: Outside) -> None:
         outside.look()
 
 
-def test_an_image_that_cannot_be_asked_for_now_makes_no_reading(outside: Outside) -> None:
+def test_an_image_that_cannot_be_asked_for_now_is_that_roles_trouble_alone(outside: Outside) -> None:
     outside.cloud.fail("GetParameter", Transient("throttled"))
-    with pytest.raises(Transient):
-        outside.look(desired(environment(roles=[role(image=MOVING)])))
+    reading = outside.look(desired(environment(roles=[role(image=MOVING)])))
+    assert reading.images == {}
+    assert [message for message, _ in reading.unresolved.values()] == ["throttled"]
 
 
 # --- the dead are read by name --------------------------------------------------------------------------------------

@@ -100,7 +100,9 @@ FOUR = settled((CHECKOUT, WEB, 4))
             id="a stopped one before those that serve",
         ),
         pytest.param(
-            [node(1), node(2, phase=Phase.LOST), node(3), node(4)], [1, 3], id="never one that is out of sight"
+            [node(1), node(2, phase=Phase.LOST), node(3), node(4)],
+            [1],
+            id="never one that is out of sight, nor another for its sake",
         ),
     ],
 )

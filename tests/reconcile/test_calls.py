@@ -40,7 +40,7 @@ def test_a_new_environment_costs_two_launches_and_its_chef_objects_and_is_read_a
     assert world.cloud.calls["DescribeInstances"] == 1
     assert world.cloud.calls["RunInstances"] == 2
     assert {call: count for call, count in world.chef.calls.items() if call.startswith("search")} == {}
-    assert world.chef.calls["claim"] == 1
+    assert world.chef.calls["claim"] == 2  # once to know whose the fleet is, once more right before it is written
     assert world.chef.calls["update_claim"] == 1
 
 

@@ -122,10 +122,10 @@ def test_an_offering_without_capacity_falls_through_to_the_next_type(world: Worl
 def test_a_node_that_never_becomes_ready_is_replaced_and_the_third_failure_halts_the_role(world: World) -> None:
     world.commit(production=PRODUCTION.replace("count: 4", "count: 1").replace("count: 2", "count: 0"))
     launched: set[str] = set()
-    for _ in range(12):
+    for _ in range(24):
         done = world.reconcile()
         launched |= {one.instance_id for one in world.cloud.alive()}
-        world.clock.advance(1000)
+        world.clock.advance(300)
     assert len(launched) == 3
     assert done.plan is not None
     (stall,) = done.plan.environments[0].stalls

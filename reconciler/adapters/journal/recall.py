@@ -93,6 +93,7 @@ def _memory(
         installation=InstallationId(said["installation"]),
         applied=RevisionId(said["applied"]) if "applied" in said else None,
         taken_over_at=rows.moment(said.get("taken_over_at")),
+        looked_at=rows.moment(said.get("looked_at")),
         sighted_again_at=rows.moment(said.get("sighted_again_at")),
         environments=_environments(connection),
         nodes=nodes,
@@ -114,6 +115,7 @@ def _environments(connection: Connection) -> Mapping[EnvironmentName, KnownEnvir
             EnvironmentName(row.name): KnownEnvironment(
                 name=EnvironmentName(row.name),
                 declared_by=RevisionId(row.declared_by),
+                is_protected=row.is_protected,
                 teardown_began_at=row.teardown_began_at,
                 teardown_revision=None if row.teardown_revision is None else RevisionId(row.teardown_revision),
             )

@@ -38,6 +38,7 @@ from reconciler.model.memory import (
     IntentLaunched,
     IntentOpened,
     IntentState,
+    Looked,
     NodeForgotten,
     NodeGone,
     NodeMissing,
@@ -113,6 +114,8 @@ def record(connection: Connection, at: datetime, fact: Fact) -> None:
             _person(connection, at, fact)
         case SightedAgain():
             _say(connection, "sighted_again_at", _text(at))
+        case Looked():
+            _say(connection, "looked_at", _text(at))
         case _ as unreachable:
             assert_never(unreachable)
 
@@ -136,16 +139,14 @@ def drop_expired(connection: Connection, at: datetime) -> None:
 
 def _environment(connection: Connection, at: datetime, fact: RevisionApplied | TeardownBegan | TeardownEnded) -> None:
     match fact:
-        case RevisionApplied(revision=revision, declared=declared):
+        case RevisionApplied(revision=revision, declared=declared, protection=protection):
             _say(connection, "applied", revision)
+            connection.execute(delete(approvals).where(approvals.c.digest == revision))  # it was for this once
             for name in sorted(declared):
                 # Declared again: what was being torn down is wanted after all.
-                _put(
-                    connection,
-                    environments,
-                    {"name": name},
-                    {"declared_by": revision, "teardown_began_at": None, "teardown_revision": None},
-                )
+                values = {"declared_by": revision, "teardown_began_at": None, "teardown_revision": None}
+                known = {"is_protected": protection[name]} if name in protection else {}
+                _put(connection, environments, {"name": name}, {**values, **known})
         case TeardownBegan(environment=name, revision=revision):
             _begin_teardown(connection, at, name, revision)
         case TeardownEnded(environment=name):
@@ -263,8 +264,9 @@ def _node(connection: Connection, at: datetime, fact: NodeFact) -> None:
 
 def _see(connection: Connection, node: NodeRecord) -> None:
     """Insert or update: the first sight, and whatever is known of registration and readiness, stay as they are."""
-    kept = ("public_key", "registered_at", "deferred_at", "ready_at", "gone_at", "intent")
-    offered = insert(nodes).values(**{**rows.node_columns(node), "missing_since": None, "odd_since": None})
+    kept = ("public_key", "registered_at", "deferred_at", "ready_at", "intent")
+    unmarked = {"missing_since": None, "odd_since": None, "gone_at": None}
+    offered = insert(nodes).values(**{**rows.node_columns(node), **unmarked})
     new = offered.excluded
     has_reported = nodes.c.first_run_ok.is_not(None)
     connection.execute(
@@ -275,8 +277,7 @@ def _see(connection: Connection, node: NodeRecord) -> None:
                 **{name: func.coalesce(nodes.c[name], new[name]) for name in kept},
                 "first_run_log": func.iif(has_reported, nodes.c.first_run_log, new.first_run_log),
                 "first_run_ok": func.coalesce(nodes.c.first_run_ok, new.first_run_ok),
-                "missing_since": None,
-                "odd_since": None,
+                **unmarked,
             },
         )
     )
@@ -350,13 +351,13 @@ def _person(connection: Connection, at: datetime, fact: PersonFact) -> None:
         case Resumed(environment=environment):
             key = rows.scope_key(environment)
             connection.execute(delete(suspensions).where(suspensions.c.environment == key))
-            # The key of "everything" matches no environment here: resuming all does not retry what is broken.
-            connection.execute(delete(backoffs).where(backoffs.c.environment == key))
-            connection.execute(
-                update(troubles)
-                .where(troubles.c.environment == key)
-                .values(failed=rows.failed_text(()), is_halted=False, since=at)
-            )
+            afresh = update(troubles).values(failed=rows.failed_text(()), is_halted=False, since=at)
+            at_once = delete(backoffs)
+            if environment is not None:
+                afresh = afresh.where(troubles.c.environment == environment)
+                at_once = at_once.where(backoffs.c.environment == environment)
+            connection.execute(at_once)
+            connection.execute(afresh)
         case Approved(approval=approval):
             _put(
                 connection,

@@ -36,6 +36,7 @@ environments = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("declared_by", String, nullable=False),
+    Column("is_protected", Boolean, nullable=False, default=False),
     Column("teardown_began_at", Moment),
     Column("teardown_revision", String),
 )

@@ -1,0 +1,190 @@
+"""Reading Chef: by search what is there, by name what must not be concluded from a search.
+
+A search may lag, and a wrong "nothing left" would forget an object for ever, or delete one that is somebody else's by
+now. So whatever ends, and whatever a moving image hangs on, is read by name.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from reconciler.errors import HivequeenError
+from reconciler.model.desired import Desired, Environment, ImageById
+from reconciler.model.memory import Memory, NodeRecord
+from reconciler.model.names import (
+    ChefName,
+    EnvironmentName,
+    InstanceId,
+    NodeName,
+    RoleName,
+    chef_role_name,
+    node_name,
+    split_chef_role_name,
+)
+from reconciler.model.observed import ChefEnvironment, ChefNode, ChefRole, Instance, Ownership
+from reconciler.ports import ChefServer
+
+Named = TypeVar("Named", bound=str)
+Answer = TypeVar(
+    "Answer", Mapping[str, ChefNode], Mapping[str, ChefRole], Mapping[str, ChefEnvironment], frozenset[str]
+)
+
+
+@dataclass(slots=True)
+class ChefReading:
+    nodes: dict[str, ChefNode] = field(default_factory=dict)
+    clients: set[str] = field(default_factory=set)
+    roles: dict[str, ChefRole] = field(default_factory=dict)
+    environments: dict[str, ChefEnvironment] = field(default_factory=dict)
+    # Environments of which some object could not be read, with message and remedy: their trouble alone.
+    unreadable: dict[EnvironmentName, tuple[str, str]] = field(default_factory=dict)
+
+
+def read_chef(
+    chef: ChefServer,
+    *,
+    names: frozenset[EnvironmentName] | None,
+    memory: Memory,
+    instances: Mapping[InstanceId, Instance],
+    desired: Desired,
+) -> ChefReading:
+    """Everything in Chef that concerns these environments; None: all.
+
+    Raises:
+        Transient, Denied: a search failed, so nothing was read.
+    """
+    reading = ChefReading()
+    if names is None:
+        reading.nodes.update(chef.nodes())
+        reading.clients.update(chef.clients())
+    _read_nodes(chef, reading, names, memory, instances)
+    _read_generated(chef, reading, names, memory, desired)
+    return reading
+
+
+def _read_nodes(
+    chef: ChefServer,
+    reading: ChefReading,
+    names: frozenset[EnvironmentName] | None,
+    memory: Memory,
+    instances: Mapping[InstanceId, Instance],
+) -> None:
+    """By name: what is left of dead instances; in a scoped pass the living too."""
+    dead: dict[EnvironmentName, set[NodeName]] = defaultdict(set)
+    live: dict[EnvironmentName, set[NodeName]] = defaultdict(set)
+    for record in memory.nodes.values():
+        if names is None or record.environment in names:
+            (dead if _is_dead(record, instances) else live)[record.environment].add(record.name)
+    for instance in instances.values():
+        if instance.instance_id not in memory.nodes and instance.environment is not None and instance.role is not None:
+            environment = EnvironmentName(instance.environment)
+            live[environment].add(node_name(environment, RoleName(instance.role), instance.instance_id))
+    for gone in dead.values():
+        for name in gone:
+            reading.nodes.pop(name, None)
+            reading.clients.discard(name)
+    wanted = dead if names is None else {one: dead[one] | live[one] for one in {*dead, *live}}
+    for found_nodes in _by_name(chef.nodes, wanted, reading):
+        reading.nodes.update(found_nodes)
+    for found_clients in _by_name(chef.clients, dead, reading):
+        reading.clients.update(found_clients)
+
+
+def _is_dead(record: NodeRecord, instances: Mapping[InstanceId, Instance]) -> bool:
+    instance = instances.get(record.instance_id)
+    return record.gone_at is not None or record.missing_since is not None or (instance is not None and instance.is_dead)
+
+
+def _read_generated(
+    chef: ChefServer,
+    reading: ChefReading,
+    names: frozenset[EnvironmentName] | None,
+    memory: Memory,
+    desired: Desired,
+) -> None:
+    """Roles and environments: what the searches show, put right by what is asked by name."""
+    ending = {name for name in memory.environments if name not in desired.names and (names is None or name in names)}
+    # What an ending environment has left must not depend on what we remember of it: a role that never held a node
+    # would be overlooked, and the teardown called done.
+    roles = dict(chef.roles()) if names is None or ending else {}
+    environments = dict(chef.environments()) if names is None else {}
+    if names is None:
+        in_question = ending | (_owners(roles, environments) - desired.names)
+        reading.roles.update(roles)
+        reading.environments.update(environments)
+    else:
+        in_question = set(names)
+    role_names, environment_names = _questions(in_question, roles, memory, desired)
+    if names is None:
+        for declared in desired.environments.values():
+            role_names[declared.name] |= _without_pin(declared, roles)
+    for name in {one for asked in role_names.values() for one in asked}:
+        reading.roles.pop(name, None)
+    for name in {one for asked in environment_names.values() for one in asked}:
+        reading.environments.pop(name, None)
+    for found_roles in _by_name(chef.roles, role_names, reading):
+        reading.roles.update(found_roles)
+    for found_environments in _by_name(chef.environments, environment_names, reading):
+        reading.environments.update(found_environments)
+
+
+def _questions(
+    in_question: Collection[EnvironmentName], roles: Collection[str], memory: Memory, desired: Desired
+) -> tuple[dict[EnvironmentName, set[ChefName]], dict[EnvironmentName, set[ChefName]]]:
+    """The Chef roles and environments to ask for by name: declared, remembered, or seen in a search."""
+    role_names: dict[EnvironmentName, set[ChefName]] = defaultdict(set)
+    environment_names: dict[EnvironmentName, set[ChefName]] = {}
+    for name, role in _remembered_roles(memory):
+        role_names[name].add(chef_role_name(name, role))
+    for found in roles:
+        parts = split_chef_role_name(found)
+        if parts is not None:
+            role_names[parts[0]].add(ChefName(found))
+    for name in in_question:
+        declared = desired.environments.get(name)
+        environment_names[name] = {declared.chef_environment_name if declared is not None else ChefName(name)}
+        role_names[name] |= {chef_role_name(name, role) for role in (declared.roles if declared is not None else ())}
+    return defaultdict(set, {name: role_names[name] for name in in_question}), environment_names
+
+
+def _without_pin(declared: Environment, found: Mapping[str, ChefRole]) -> set[ChefName]:
+    """Roles whose moving image would be resolved anew if the search were right."""
+    needing = {
+        chef_role_name(declared.name, role.name): str(role.image)
+        for role in declared.roles.values()
+        if not isinstance(role.image, ImageById)
+    }
+    return {name for name, source in needing.items() if name not in found or found[name].pin(source) is None}
+
+
+def _owners(roles: Mapping[str, ChefRole], environments: Mapping[str, ChefEnvironment]) -> set[EnvironmentName]:
+    """Environments that a mark names."""
+    attributes = [one.default_attributes for one in roles.values()]
+    attributes += [one.default_attributes for one in environments.values()]
+    marks = (Ownership.read(one) for one in attributes)
+    return {EnvironmentName(mark.environment) for mark in marks if mark is not None}
+
+
+def _remembered_roles(memory: Memory) -> set[tuple[EnvironmentName, RoleName]]:
+    nodes = {(record.environment, record.role) for record in memory.nodes.values()}
+    return nodes | {(one.environment, one.role) for one in memory.intents.values()} | {*memory.settled}
+
+
+def _by_name(
+    ask: Callable[[Collection[Named]], Answer], wanted: Mapping[EnvironmentName, set[Named]], reading: ChefReading
+) -> list[Answer]:
+    """All at once; if that fails, environment by environment, so that one object cannot blind us for the others."""
+    everything = [name for names in wanted.values() for name in sorted(names)]
+    if not everything:
+        return []
+    try:
+        return [ask(everything)]
+    except HivequeenError:
+        answers = []
+        for environment, names in sorted(wanted.items()):
+            try:
+                answers.append(ask(sorted(names)))
+            except HivequeenError as error:
+                reading.unreadable[environment] = (error.message, error.remedy)
+        return answers
