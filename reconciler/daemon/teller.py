@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 
 from reconciler.model.actions import LaunchNodes, ReplaceNode
-from reconciler.model.conditions import Condition
+from reconciler.model.conditions import Condition, Event
 from reconciler.model.memory import NodeReady
 from reconciler.model.passes import Pass, Result
 from reconciler.ports import Journal
@@ -18,6 +18,7 @@ class Teller:
     def __init__(self, *, journal: Journal, metrics: Metrics) -> None:
         self._journal = journal
         self._metrics = metrics
+        self._is_first = True  # pass of this process
 
     def tell(self, made: Pass) -> None:
         """
@@ -37,15 +38,14 @@ class Teller:
         told = events.of_pass(made, before, after)
         self._journal.append(*told)
         for event in told:
-            log.info(
-                "event",
-                extra={
-                    "kind": event.kind,
-                    "environment": event.environment or "",
-                    "told": event.message,
-                    "revision": event.revision or "",
-                },
-            )
+            _log(event, is_trouble=event.kind in events.TROUBLES)
+        if self._is_first:
+            # A daemon that starts into an outage has no news of it, and its log would look healthy.
+            known = {(event.kind, event.environment) for event in told}
+            for event in events.of_conditions((), after, made.ended_at):
+                if event.kind in events.TROUBLES and (event.kind, event.environment) not in known:
+                    _log(event, is_trouble=True)
+        self._is_first = False
         log.debug("pass done", extra={"because": made.scope.because, "outcomes": len(made.outcomes)})
 
     def _measure(self, made: Pass) -> None:
@@ -60,6 +60,19 @@ class Teller:
         )
         if has_launched and made.committed_at is not None:
             self._metrics.commit_to_launch(max(0.0, (made.ended_at - made.committed_at).total_seconds()))
+
+
+def _log(event: Event, *, is_trouble: bool) -> None:
+    log.log(
+        logging.WARNING if is_trouble else logging.INFO,
+        "event",
+        extra={
+            "kind": event.kind,
+            "environment": event.environment or "",
+            "told": event.message,
+            "revision": event.revision or "",
+        },
+    )
 
 
 def _content(group: Iterable[Condition]) -> frozenset[tuple[object, ...]]:

@@ -96,6 +96,11 @@ _TURNS: Final[Mapping[ConditionType, tuple[EventKind, EventKind | None, str]]] =
     }
 )
 
+# What somebody should see who reads the log at level warning.
+TROUBLES: Final = frozenset(
+    {EventKind.STALLED, EventKind.HELD, EventKind.NODES_LOST, EventKind.NOT_OWNER, EventKind.DEGRADED}
+)
+
 # Where another message is another trouble. A failing API words the same one differently each time.
 _TOLD_BY_MESSAGE: Final = frozenset({ConditionType.STALLED, ConditionType.HELD, ConditionType.LOST})
 

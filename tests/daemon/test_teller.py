@@ -100,6 +100,37 @@ def test_a_failure_is_a_condition_and_an_event_once(teller: Teller, journal: Cou
     assert len([event for event in journal.events() if "throttled" in event.message]) == 1
 
 
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    found = [(one.levelname, str(vars(one)["kind"])) for one in caplog.records if one.message == "event"]
+    caplog.clear()
+    return found
+
+
+def test_trouble_is_logged_as_a_warning_and_the_rest_as_information(
+    teller: Teller, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    teller.tell(made())
+    teller.tell(replace(made(failures=(FAILURE,)), plan=None))
+    teller.tell(made())
+    assert logged(caplog) == [("WARNING", "Degraded"), ("INFO", "Recovered")]
+
+
+def test_a_daemon_that_starts_into_an_outage_logs_it_once(
+    journal: CountingJournal, teller: Teller, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    failed = replace(made(failures=(FAILURE,)), plan=None)
+    teller.tell(failed)
+    assert logged(caplog) == [("WARNING", "Degraded")]
+    told = len(journal.events())
+    restarted = Teller(journal=journal, metrics=Metrics())
+    restarted.tell(failed)
+    restarted.tell(failed)
+    assert logged(caplog) == [("WARNING", "Degraded")]
+    assert len(journal.events()) == told  # it is no news, only not to be overlooked
+
+
 def test_how_long_nodes_took_is_measured_from_their_launch(teller: Teller, metrics: Metrics) -> None:
     record = NodeRecord(
         instance_id=INSTANCE,
