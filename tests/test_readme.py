@@ -25,6 +25,13 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = ROOT / "README.md"
 TEXT: Final = README.read_text()
 SAMPLES: Final = ROOT / "environments.d"
+# What the program asks of Chef, beside searches. Nodes make their own node objects.
+CHEF_REQUESTS: Final = (
+    *(f"{method} {kind}" for kind in ("environments", "roles") for method in ("GET", "POST", "PUT", "DELETE")),
+    *(f"{method} nodes" for method in ("GET", "PUT", "DELETE")),
+    *(f"{method} clients" for method in ("GET", "POST", "DELETE")),
+    *(f"{method} data" for method in ("GET", "POST", "PUT")),
+)
 BROKEN: Final = """\
 extends: prodcution
 owner: jessica@example.com
@@ -179,6 +186,19 @@ def test_everything_that_changes_or_ends_an_instance_needs_our_tag() -> None:
     for statement in json.loads(policy)["Statement"]:
         if "ec2:TerminateInstances" in statement["Action"] or "ec2:DeleteTags" in statement["Action"]:
             assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/hivequeen:fleet": "example"}}
+
+
+def test_the_chef_rights_are_exactly_what_is_asked_of_each_container() -> None:
+    verbs = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
+    needed: dict[str, set[str]] = {}
+    for operation in CHEF_REQUESTS:
+        method, _, kind = operation.partition(" ")
+        needed.setdefault(kind, set()).add(verbs[method])
+    granted = {
+        container: set(rights.split(","))
+        for container, rights in re.findall(r"containers (\w+) ([a-z,]+)$", section("Permissions"), re.MULTILINE)
+    }
+    assert granted == needed
 
 
 def write() -> None:

@@ -300,7 +300,7 @@ def test_a_chef_node_that_may_not_be_read_stops_one_environment(world: World) ->
             raise Denied("403", remedy="grant READ")
         return dict(real(names))  # type: ignore[arg-type]  # as above
 
-    world.chef.nodes = nodes  # type: ignore[method-assign,assignment]  # one object's own ACL
+    world.chef.nodes = nodes  # type: ignore[method-assign]  # one object's own ACL
     world.cloud.terminate_by_hand(victim)
     world.reconcile()
     world.cloud.terminate_by_hand(world.alive("production", "web")[0].instance_id)
@@ -335,7 +335,7 @@ def test_a_chef_node_that_cannot_be_written_holds_up_no_launch(world: World) -> 
             raise Transient("500")
         return real(name, chef_environment, run_list)
 
-    world.chef.put_node = put  # type: ignore[method-assign]  # one object that the server chokes on
+    world.chef.put_node = put  # type: ignore[method-assign, assignment]  # one object that the server chokes on
     world.cloud.terminate_by_hand(world.alive("production", "web")[0].instance_id)
     pass_time(world, passes=6, seconds=900)
     assert world.counts()["production/web"] == 4

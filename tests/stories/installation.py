@@ -1,5 +1,6 @@
 """A whole installation for stories: real git, the sandbox in this process, the daemon in one of its own."""
 
+import base64
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
+import boto3
 import yaml
 
 from reconciler.sandbox import Sandbox
@@ -63,12 +65,16 @@ class Installation:
         self._daemon.wait()
         self._daemon = None
 
-    def stop(self) -> int | None:
-        """SIGTERM, and the exit code."""
+    def stop(self, timeout_s: float = 15) -> int | None:
+        """SIGTERM, and the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not end in time.
+        """
         if self._daemon is None:
             return None
         self._daemon.send_signal(signal.SIGTERM)
-        code = self._daemon.wait(timeout=15)
+        code = self._daemon.wait(timeout=timeout_s)
         self._daemon = None
         return code
 
@@ -109,6 +115,18 @@ class Installation:
     def launched(self) -> Sequence[Mapping[str, Any]]:
         """Every instance that was ever made."""
         return self.sandbox.ec2.instances()
+
+    def user_data(self, instance_id: str) -> str:
+        """As RunInstances got it."""
+        ec2 = boto3.client(
+            "ec2",
+            endpoint_url=self.sandbox.ec2_url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        answer = ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
+        return base64.b64decode(answer["UserData"]["Value"]).decode()
 
     def running(self) -> Mapping[str, int]:
         """By `environment/role`."""

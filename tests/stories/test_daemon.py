@@ -8,6 +8,7 @@ import requests
 
 from reconciler.sandbox.ec2_faults import Effect, Fault, Moment
 from reconciler.settings import load
+from tests.first_boot.machine import Machine
 from tests.reconcile.world import CHECKOUT, PRODUCTION
 from tests.stories.installation import Installation
 
@@ -16,6 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stories")]
 SMALL = PRODUCTION.replace("count: 4", "count: 2").replace(
     'count: 2, run_list: ["recipe[kickstarter::worker]"]', 'count: 1, run_list: ["recipe[kickstarter::worker]"]'
 )
+ONE = PRODUCTION.replace("count: 4", "count: 1").replace("count: 2", "count: 0")
 QUICK = {"pending_s": 0.2, "boot_s": 0.2, "run_s": 0.1}
 
 
@@ -136,3 +138,44 @@ def test_a_recipe_that_fails_is_seen_where_people_look(tmp_path: Path) -> None:
         assert "FirstRunFailed" in kinds
         assert installation.running()["production/web"] == 2
         assert len([one for one in installation.launched() if one["tags"]["hivequeen:role"] == "worker"]) == 3
+
+
+def test_the_first_boot_script_of_a_launched_instance_makes_it_ready(tmp_path: Path) -> None:
+    """The user-data that RunInstances got, run by dash with curl and openssl against the daemon over TLS."""
+    with Installation(tmp_path, pending_s=0.2, boot_s=3600) as installation:  # no simulated machine boots by itself
+        installation.source.push({"production.yml": ONE})
+        installation.start()
+        installation.until(lambda: len(installation.launched()) == 1, "an instance is launched")
+        (instance,) = installation.launched()
+        installation.until(lambda: installation.launched()[0]["state"] == "running", "it runs")
+        imds = f"{installation.sandbox.imds_url}/instances/{instance['instance_id']}"
+        booted = Machine(tmp_path / "machine").boot(installation.user_data(instance["instance_id"]), imds=imds)
+        assert booted.status == 0, booted.said
+        installation.until(lambda: installation.is_ready("production"), "production is ready")
+        kinds = [event["kind"] for event in installation.ask("events", "production")["events"]]
+        assert {"NodeRegistered", "FirstRunSucceeded", "NodeReady"} <= set(kinds)
+
+
+def test_a_call_that_hangs_does_not_keep_it_from_stopping_within_ten_seconds(installation: Installation) -> None:
+    installation.source.push({"production.yml": SMALL})
+    faults = installation.sandbox.ec2.faults
+    faults.add(Fault(effect=Effect.HANG, operation="RunInstances", moment=Moment.AFTER))
+    installation.start()
+    assert faults.wait_for_hanging(1, timeout_s=30)
+    installation.stop(timeout_s=10)  # raises TimeoutExpired beyond it
+    faults.release()
+    installation.start()
+    installation.until(lambda: installation.is_ready("production"), "production is ready")
+    assert len(installation.launched()) == 3
+
+
+def test_without_a_journal_that_can_be_read_plan_says_what_it_cannot_know(installation: Installation) -> None:
+    installation.source.push({"production.yml": SMALL})
+    installation.start()
+    installation.until(lambda: installation.is_ready("production"), "production is ready")
+    installation.stop()
+    installation.change_settings(state=f"sqlite:///{installation.directory}/nothing/state.db")
+    told = installation.command("plan")
+    assert told.returncode == 0, told.stdout
+    assert "take-over" not in told.stdout + told.stderr
+    assert "whether the fleet is ours" in told.stderr

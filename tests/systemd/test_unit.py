@@ -119,3 +119,24 @@ def strings(value: object) -> list[str]:
     if isinstance(value, dict):
         return [text for inner in value.values() for text in strings(inner)]
     return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Type", "notify"),  # started means: it holds its state, and its listeners answer
+        ("NotifyAccess", "main"),
+        ("ExecReload", "/bin/kill -HUP $MAINPID"),
+        ("Restart", "always"),
+        ("User", "hivequeen"),
+        ("StateDirectory", "hivequeen"),
+        ("RuntimeDirectory", "hivequeen"),
+        ("NoNewPrivileges", "yes"),
+    ],
+)
+def test_the_unit_says(key: str, value: str) -> None:
+    assert f"\n{key}={value}\n" in UNIT.read_text()
+
+
+def test_the_program_stops_within_ten_seconds() -> None:
+    assert STOP_S < 10
