@@ -135,7 +135,13 @@ class Reconciler:
             cloud=ports.cloud,
             chef=ports.chef,
             journal=ports.journal,
-            launcher=Launcher(clock=ports.clock, cloud=ports.cloud, journal=ports.journal, new_token=new_token),
+            launcher=Launcher(
+                clock=ports.clock,
+                cloud=ports.cloud,
+                journal=ports.journal,
+                new_token=new_token,
+                is_stopping=is_stopping,
+            ),
             first_boot=first_boot,
             is_stopping=is_stopping,
         )

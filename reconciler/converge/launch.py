@@ -31,20 +31,24 @@ class Launcher:
         cloud: Cloud,
         journal: Journal,
         new_token: Callable[[], IntentToken],
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clock = clock
         self._cloud = cloud
         self._journal = journal
         self._new_token = new_token
+        self._is_stopping = is_stopping
 
     def launch(self, action: LaunchNodes, user_data: str) -> tuple[InstanceId, ...]:
-        """One intent and one RunInstances call for each batch, in order; stops at the first that fails.
+        """One intent and one RunInstances call for each batch, in order; ends at the first that fails, or when all stops.
 
         Raises:
             Transient, Refused: see ports.Cloud.run_instances; what was launched before stays launched and recorded.
         """
         launched: list[InstanceId] = []
         for batch in action.batches:
+            if launched and self._is_stopping():
+                break  # what lacks is seen by the next pass
             token = self._new_token()
             intent = Intent(
                 token=token,

@@ -66,7 +66,13 @@ class Outside:
             cloud=self.cloud,
             chef=self.chef,
             journal=self.journal,
-            launcher=Launcher(clock=self.clock, cloud=self.cloud, journal=self.journal, new_token=self._new_token),
+            launcher=Launcher(
+                clock=self.clock,
+                cloud=self.cloud,
+                journal=self.journal,
+                new_token=self._new_token,
+                is_stopping=self.is_stopping,
+            ),
             first_boot=lambda home, one: f"#!/bin/sh\n# {home.name} {one.name}\n",
             is_stopping=self.is_stopping,
         )

@@ -145,6 +145,13 @@ def test_a_launch_stops_at_the_first_batch_that_fails_and_keeps_what_it_made(out
     assert len(outside.cloud.alive()) == 1
 
 
+def test_a_launch_of_many_batches_ends_between_two_of_them_when_all_stops(outside: Outside) -> None:
+    outside.is_stopping = lambda: outside.cloud.calls["RunInstances"] > 0
+    (outcome,) = outside.converge(launch(("subnet-a", 1), ("subnet-b", 1), ("subnet-c", 1)))
+    assert outside.cloud.calls["RunInstances"] == 1
+    assert outcome.message == ", ".join(one.instance_id for one in outside.cloud.alive())
+
+
 def test_a_spent_token_is_closed_and_the_next_launch_has_a_new_one(outside: Outside) -> None:
     outside.cloud.fail("RunInstances", Transient("timed out"), after_commit=True)
     outside.converge(launch(("subnet-a", 1)))
