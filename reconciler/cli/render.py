@@ -1,7 +1,7 @@
 """Documents as people read them. What a document holds is in `schemas/` and `reconciler.report.views`."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ Document = dict[str, Any]
 
 SHORT: Final = 12  # characters of a revision
 EVENTS_SHOWN: Final = 5  # below an environment; `hivequeen events` has them all
+NODES_WIDE: Final = 110  # columns; a narrower terminal shows fewer facts of each node, and why it is so in whole words
 MESSAGE_LEAST: Final = 50  # columns; where fewer are left beside the rest, a message gets lines of its own
 _ACTION_STYLE: Final = {"launch": "green", "replay": "green", "replace": "yellow", "terminate": "red", "delete": "red"}
 _PHASE_STYLE: Final = {"ready": "green", "failed": "red", "lost": "red", "stopped": "yellow", "terminating": "dim"}
@@ -105,14 +106,12 @@ def status(document: Document) -> None:
         if hold["guard"] in _TOLD_OTHERWISE:
             continue
         where = ", ".join(hold["environments"]) or "everything"
-        screen.say(f"held ({hold['guard']}), {where}: {hold['message']}", style="yellow")
-        screen.say(f"  {hold['remedy']}", style="dim")
+        _trouble(f"held ({hold['guard']}), {where}: {hold['message']}", hold["remedy"], style="yellow")
     for suspension in document["suspensions"]:
         end = f" until {_moment(suspension['until']):%Y-%m-%d %H:%M} UTC" if suspension["until"] else ""
         what = suspension["environment"] or "everything"
         why = suspension["reason"] or "no reason given"
-        screen.say(f"{what}: suspended by {suspension['actor']}{end}: {why}", style="yellow")
-        screen.say(f"  {suspension['remedy']}", style="dim")
+        _trouble(f"{what}: suspended by {suspension['actor']}{end}: {why}", suspension["remedy"], style="yellow")
     _findings(document["findings"])
     for foreign in document["foreign"]:
         screen.say(f"foreign {foreign['kind']} {foreign['name']}: {foreign['message']}", style="yellow")
@@ -125,17 +124,12 @@ def _installation(document: Document) -> None:
         is_told_below = (one["type"] == "Held" and document["holds"]) or one["reason"] == "EverythingByPerson"
         if one["status"] and not is_told_below:
             told.append(one["message"])
-            screen.say(f"{one['type']}: {one['message']}", style=_CONDITION_STYLE.get(one["type"], "red"))
-            if one["remedy"]:
-                screen.say(f"  {one['remedy']}", style="dim")
+            _trouble(f"{one['type']}: {one['message']}", one["remedy"], style=_CONDITION_STYLE.get(one["type"], "red"))
     of_environments = [one["message"] for each in document["environments"] for one in each["conditions"]]
     for failure in document["failures"]:
         text = f"{failure['stage']}: {failure['message']}"
-        if any(text in message for message in (*told, *of_environments)):
-            continue
-        screen.say(text, style="red")
-        if failure["remedy"]:
-            screen.say(f"  {failure['remedy']}", style="dim")
+        if not any(text in message for message in (*told, *of_environments)):
+            _trouble(text, failure["remedy"], style="red")
 
 
 def _troubles(document: Document) -> None:
@@ -150,9 +144,7 @@ def _troubles(document: Document) -> None:
                     remedy = f"{remedy}; all of it: hivequeen show {environment['name']}"
                 shared.setdefault((one["type"], one["message"], remedy), []).append(environment["name"])
     for (kind, message, remedy), names in shared.items():
-        screen.say(f"{', '.join(names)}: {message}", style=_CONDITION_STYLE.get(kind, "red"))
-        if remedy:
-            screen.say(f"  {remedy}", style="dim")
+        _trouble(f"{', '.join(names)}: {message}", remedy, style=_CONDITION_STYLE.get(kind, "red"))
 
 
 def _is_told_below(condition: Document) -> bool:
@@ -172,9 +164,13 @@ def _remark(condition: Document | None) -> str:
 
 def _findings(findings: Iterable[Document]) -> None:
     for one in findings:
-        screen.say(f"{one['file']}:{one['line']}: {one['message']}", style="red")
-        if one["remedy"]:
-            screen.say(f"  {one['remedy']}", style="dim")
+        _trouble(f"{one['file']}:{one['line']}: {one['message']}", one["remedy"], style="red")
+
+
+def _trouble(text: str, remedy: str, *, style: str) -> None:
+    screen.say(text, style=style, hang=4)
+    if remedy:
+        screen.say(f"  → {remedy}", style="dim", hang=4)
 
 
 def show(document: Document) -> None:
@@ -203,33 +199,45 @@ def show(document: Document) -> None:
         prose=("MESSAGE",),
     )
     if document["nodes"]:
-        screen.table(
-            ("NODE", "PHASE", "AGE", "ADDRESS", "TYPE", "WHY"),
-            [
-                (
-                    node["name"],
-                    (node["phase"], _PHASE_STYLE.get(node["phase"], "cyan")),
-                    _duration(node["age_seconds"]),
-                    node["address"] or "",
-                    node["instance_type"] or "",
-                    node["why"],
-                )
-                for node in document["nodes"]
-            ],
-            prose=("WHY",),
-        )
-    if len(document["nodes"]) == 1:
-        (node,) = document["nodes"]
-        for name in ("instance_id", "instance_state", "image", "subnet", "launched_at"):
-            screen.say(f"  {name.replace('_', ' ')}: {node[name] or 'not known'}")
+        _nodes(document["nodes"])
     if document["plan"] is not None:
-        _environment_plan(document["plan"])
+        _rest_of_plan(document["plan"])
     if len(environment["findings"]) > 1:
         _findings(environment["findings"])  # of one, the stall above says all
     told = document["events"]
     events(told[-EVENTS_SHOWN:], Format.TABLE)
     if len(told) > EVENTS_SHOWN:
         screen.say(f"more: hivequeen events {environment['name']}", style="dim")
+
+
+def _nodes(nodes: Collection[Document]) -> None:
+    is_narrow = screen.room() < NODES_WIDE
+    facts = () if is_narrow else ("address", "instance_type")
+    screen.table(
+        ("NODE", "PHASE", "AGE", *(() if is_narrow else ("ADDRESS", "TYPE")), "WHY"),
+        [
+            (
+                node["name"],
+                (node["phase"], _PHASE_STYLE.get(node["phase"], "cyan")),
+                _duration(node["age_seconds"]),
+                *(node[fact] or "" for fact in facts),
+                node["why"],
+            )
+            for node in nodes
+        ],
+        prose=("WHY",),
+    )
+    if len(nodes) == 1:
+        (node,) = nodes
+        for name in ("instance_id", "instance_state", "instance_type", "address", "image", "subnet", "launched_at"):
+            screen.say(f"  {name.replace('_', ' ')}: {node[name] or 'not known'}")
+
+
+def _rest_of_plan(plan: Document) -> None:
+    """What the conditions do not say: they tell what is awaited, and one stall."""
+    rest = {**plan, "waiting": [], "stalls": plan["stalls"] if len(plan["stalls"]) > 1 else []}
+    if rest["actions"] or rest["blocked"] or rest["stalls"]:
+        _environment_plan(rest)
 
 
 def events(told: Iterable[Document], output: Format, *, with_header: bool = True) -> None:

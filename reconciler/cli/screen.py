@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 HANG: Final = 2
+PART_LEAST: Final = 20  # columns; narrower parts would be harder to read than a line that the terminal breaks
 PLAIN_WIDTH: Final = 100_000  # a pipe has no edge: nothing is cut or wrapped
 
 
@@ -113,7 +114,7 @@ def _writing() -> Iterator[None]:
 
 def _broken(line: str, width: int, begins_at: int, hang: int) -> list[str]:
     """Into parts that fit, between words only: a command or an id stays whole, for copying."""
-    if begins_at + len(line) <= width or width <= 2 * hang:
+    if begins_at + len(line) <= width or width - hang < PART_LEAST:
         return [line]
     parts = textwrap.wrap(
         " " * begins_at + line,
