@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from reconciler.model.actions import (
     Action,
@@ -21,7 +20,7 @@ from reconciler.model.actions import (
     TerminateNode,
     removal,
 )
-from reconciler.model.memory import Backoff, Cause, Fact, Removal, Suspension, TeardownBegan
+from reconciler.model.memory import Backoff, Cause, Fact, Removal, TeardownBegan, suspension_of
 from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Waiting
@@ -78,10 +77,9 @@ def _guard_environment(
     backoff = _backoff(plan.name, context)
     if backoff is not None:
         tries = "once" if backoff.failures == 1 else f"{backoff.failures} times"
-        message = f"failed {tries}, tried again at {backoff.until:%H:%M:%S}: {backoff.message}"
-        return replace(
-            plan, actions=(), waiting=(*plan.waiting, Waiting(message=message)), facts=_without_teardown(plan)
-        )
+        message = f"failed {tries}, next try at {backoff.until:%H:%M:%S}: {backoff.message}"
+        retry = (Waiting(message=message),) if plan.actions else ()  # of a role that halted nothing is tried again
+        return replace(plan, actions=(), waiting=(*plan.waiting, *retry), facts=_without_teardown(plan))
     holds = [teardown] if teardown is not None else []
     for rule in _RULES:
         holds.extend(rule(plan, context))
@@ -115,26 +113,11 @@ def _without_teardown(plan: EnvironmentPlan) -> tuple[Fact, ...]:
 def _suspended(plan: EnvironmentPlan, context: Context) -> Blocked | None:
     suspension = suspension_of(plan.name, context.memory.suspensions, context.now)
     if suspension is not None:
-        until = f" until {suspension.until:%Y-%m-%d %H:%M} UTC" if suspension.until else ""
-        return Blocked(
-            guard=Guard.SUSPENDED,
-            message=f"suspended by {suspension.actor}{until}: {suspension.reason or 'no reason given'}",
-            remedy=f"hivequeen resume {suspension.environment or '--all'}",
-        )
+        return Blocked(guard=Guard.SUSPENDED, message=str(suspension), remedy=suspension.remedy)
     declared = context.desired.environments.get(plan.name)
     if declared is not None and declared.suspend:
         origin = declared.origins.get("suspend", declared.origin)
         return Blocked(guard=Guard.SUSPENDED, message=f"{origin} says suspend: true", remedy="remove it and commit")
-    return None
-
-
-def suspension_of(name: EnvironmentName, suspensions: Sequence[Suspension], now: datetime) -> Suspension | None:
-    """The suspension in force for this environment, its own before the one of everything."""
-    in_force = [one for one in suspensions if one.until is None or one.until > now]
-    for environment in (name, None):
-        for one in in_force:
-            if one.environment == environment:
-                return one
     return None
 
 

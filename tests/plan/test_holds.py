@@ -181,7 +181,11 @@ def backing_off(until: datetime, failures: int = 3) -> dict[EnvironmentName, Bac
 def test_an_environment_that_failed_waits(failures: int, times: str) -> None:
     made = guarded(environment(), bare(CHECKOUT), memory(backoffs=backing_off(NOW + MINUTE, failures)))
     assert (made.actions, made.blocked) == ((), ())
-    assert [waiting.message for waiting in made.waiting] == [f"failed {times}, tried again at 12:01:00: quota"]
+    assert [waiting.message for waiting in made.waiting] == [f"failed {times}, next try at 12:01:00: quota"]
+
+
+def test_nothing_is_said_to_be_tried_again_where_there_is_nothing_to_try() -> None:
+    assert guarded(None, bare(CHECKOUT), memory(backoffs=backing_off(NOW + MINUTE))).waiting == ()
 
 
 def test_a_pause_that_is_over_holds_nothing() -> None:

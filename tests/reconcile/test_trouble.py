@@ -208,7 +208,7 @@ def test_a_refusal_is_retried_with_a_growing_pause(world: World) -> None:
     done = world.reconcile()
     assert world.cloud.calls["RunInstances"] == 0
     assert done.plan is not None
-    assert "tried again at" in done.plan.environments[0].waiting[-1].message
+    assert "next try at" in done.plan.environments[0].waiting[-1].message
 
 
 def test_a_missing_chef_permission_is_told_as_one_and_not_as_the_environments_fault(world: World) -> None:

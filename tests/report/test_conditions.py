@@ -253,7 +253,7 @@ def test_a_pass_that_failed_keeps_what_it_could_not_find_out() -> None:
 def test_while_an_environment_backs_off_its_trouble_stays_as_it_was_said() -> None:
     outcome = done(launch(), Result.REFUSED, "InstanceLimitExceeded", remedy="raise the quota", needs_person=True)
     said = of_pass(made(EnvironmentPlan(name=CHECKOUT, actions=(launch(),)), outcomes=[outcome]))[CHECKOUT]
-    waiting = EnvironmentPlan(name=CHECKOUT, waiting=(Waiting(message="failed once, tried again at 12:01:00"),))
+    waiting = EnvironmentPlan(name=CHECKOUT, waiting=(Waiting(message="failed once, next try at 12:01:00"),))
     backoff = Backoff(environment=CHECKOUT, failures=1, until=NOON + timedelta(minutes=1), message="refused")
     backing_off = replace(memory(), backoffs={CHECKOUT: backoff})
     for before, kind, expected in (
