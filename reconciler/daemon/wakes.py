@@ -32,10 +32,6 @@ class Mail:
     errands: tuple[Errand, ...] = ()
     is_stopping: bool = False
 
-    @property
-    def is_empty(self) -> bool:
-        return self.scope is None and not (self.is_git_changed or self.errands or self.is_stopping)
-
 
 class Wakes:
     """Thread-safe. Once stopped it stays so."""

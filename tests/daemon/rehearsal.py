@@ -41,12 +41,12 @@ class PatientBox:
         self.waits_s.append(timeout_s)
         until = self.time.elapsed_s + timeout_s
         mail = self.wakes.take(0)
-        while mail.is_empty and self.arrivals and self.arrivals[0][0] <= until:
+        while mail == Mail() and self.arrivals and self.arrivals[0][0] <= until:
             moment, arrive = self.arrivals.pop(0)
             self.time.elapsed_s = max(self.time.elapsed_s, moment)
             arrive(self.wakes)
             mail = self.wakes.take(0)
-        if mail.is_empty:
+        if mail == Mail():
             self.time.elapsed_s = until
         return mail
 
