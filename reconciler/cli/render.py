@@ -59,17 +59,14 @@ def made(document: Document) -> None:
         style = {"done": "green", "refused": "red", "unknown": "yellow"}.get(outcome["result"], "dim")
         what = f"{outcome['action']} {outcome['node'] or outcome['role']}".strip()
         said = f": {outcome['message']}" if outcome["message"] else ""
-        screen.say(f"{outcome['environment']}: {what}: {outcome['result']}{said}", style=style)
-        if outcome["remedy"]:
-            screen.say(f"  {outcome['remedy']}", style="dim")
+        _trouble(f"{outcome['environment']}: {what}: {outcome['result']}{said}", outcome["remedy"], style=style)
     for failure in document["failures"]:
         screen.complain(f"{failure['stage']}: {failure['message']}", failure["remedy"])
     left = document["plan"] or {"environments": [], "blocked": []}
     _blocks(left["blocked"])
     for environment in left["environments"]:
         for stall in environment["stalls"]:
-            screen.say(f"{environment['name']}: stalled: {stall['message']}", style="red")
-            screen.say(f"  {stall['remedy']}", style="dim")
+            _trouble(f"{environment['name']}: stalled: {stall['message']}", stall["remedy"], style="red")
         for block in environment["blocked"]:
             _block(block, f"{environment['name']}: ")
         for waiting in environment["waiting"]:
