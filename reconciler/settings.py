@@ -269,6 +269,13 @@ def _listen_faults(document: Document) -> Iterator[_Fault]:
         port = address.rpartition(":")[2]
         if port.isdecimal() and int(port) > _PORT_MAX:
             yield ("listen", key), f"listen.{key} {show(address)}: a port is at most {_PORT_MAX}", ""
+    bootstrap = document.tree.get("bootstrap")
+    is_insecure = isinstance(bootstrap, dict) and bootstrap.get("insecure") is True
+    host = addresses["nodes"].rpartition(":")[0].strip("[]")
+    is_plain = _text(document, "bootstrap", "url").startswith("http:") and not document.tree.get("tls")
+    if is_plain and not is_insecure and not _is_loopback(host):
+        message = f"without tls, listen.nodes {addresses['nodes']} serves plain HTTP on an address that is not loopback"
+        yield ("listen", "nodes"), message, "add tls, or listen on 127.0.0.1"
     if addresses["operators"] == addresses["nodes"] and not addresses["nodes"].endswith(":0"):
         message = f"listen.operators and listen.nodes are both {addresses['nodes']}"
         yield ("listen",), message, "nodes must not reach the operators' listener: use two ports"

@@ -358,7 +358,18 @@ def test_tls_is_needed_where_nodes_come_by_https(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"])
 def test_plain_http_is_allowed_on_loopback(tmp_path: Path, host: str) -> None:
     text = LEAST.partition("tls:")[0].replace("https://10.0.0.5:9465", f"http://{host}:9465")
+    text += f"listen: {{nodes: '{host}:9465'}}\n"
     assert load(write(tmp_path, text), check_files=False).tls is None
+
+
+def test_plain_http_for_loopback_may_not_be_served_to_others(tmp_path: Path) -> None:
+    text = LEAST.partition("tls:")[0].replace("https://10.0.0.5:9465", "http://127.0.0.1:9465")
+    assert problems(tmp_path, text + "listen: {nodes: '0.0.0.0:9465'}\n") == [
+        (
+            "6: without tls, listen.nodes 0.0.0.0:9465 serves plain HTTP on an address that is not loopback "
+            "(add tls, or listen on 127.0.0.1)"
+        )
+    ]
 
 
 def test_plain_http_elsewhere_must_be_asked_for(tmp_path: Path) -> None:

@@ -17,12 +17,11 @@ from reconciler.ports import TreeEntry
 from reconciler.spec.reader import SpecReader
 
 NO_REVISION: Final = RevisionId("0" * 40)
-USER_DATA_LIMIT_BYTES: Final = 16_384  # EC2's; the daemon, which knows the bootstrap's own size, allows less
 _UNREAD: Final = BlobId("0" * 40)
 _ENTRIES_MAX: Final = 20_000
 
 
-def validate_folder(path: Path, *, user_data_limit_bytes: int = USER_DATA_LIMIT_BYTES) -> Desired:
+def validate_folder(path: Path, *, user_data_limit_bytes: int) -> Desired:
     """What this folder declares, or this one file of a folder.
 
     Raises:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from reconciler import __version__
@@ -550,3 +551,25 @@ def test_what_is_no_environment_file_is_told_without_a_look_at_its_neighbours(tm
     assert capsys.readouterr().out == (
         f"{tmp_path}/README.md:1: this is not an environment file (name one that ends in .yml or .yaml)\n"
     )
+
+
+def test_validate_tells_scripts_the_same(tmp_path: Path, capsys: Captured) -> None:
+    folder = tmp_path / "environments.d"
+    folder.mkdir()
+    (folder / "checkout.yml").write_text("extends: production\nowner: me\n")
+    assert invoke(["validate", str(folder), "--format", "json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    schema = json.loads((Path(__file__).parents[2] / "schemas" / "findings.schema.json").read_text())
+    jsonschema.validate(document, schema)
+    assert [finding["line"] for finding in document["findings"]] == [1]
+
+
+def test_validate_without_settings_allows_only_user_data_that_surely_fits(tmp_path: Path, capsys: Captured) -> None:
+    samples = Path(__file__).parents[2] / "environments.d"
+    folder = tmp_path / "environments.d"
+    folder.mkdir()
+    text = (samples / "production.yml").read_text()
+    (folder / "production.yml").write_text(text + f"    user_data: {'x' * 5000}\n")
+    missing = str(tmp_path / "nothing.yml")
+    assert invoke(["--config", missing, "validate", str(folder)]) == 1
+    assert "user_data" in capsys.readouterr().out

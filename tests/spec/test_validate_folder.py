@@ -5,8 +5,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import Stalled
-from reconciler.spec import validate_folder
+from reconciler.model.desired import Desired
+from reconciler.spec import validate_folder as validate_folder_within
 from tests.spec.revision import CHECKOUT, PRODUCTION, blob_id, read
+
+
+def validate_folder(path: Path) -> Desired:
+    return validate_folder_within(path, user_data_limit_bytes=8000)
+
 
 SAMPLES = Path(__file__).parents[2] / "environments.d"
 
