@@ -9,20 +9,31 @@ and the next pass sees how far it got.
 import logging
 import random
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from reconciler.converge import Converger, Launcher, setbacks
 from reconciler.document import SIZE_LIMIT_BYTES
 from reconciler.errors import Conflict, Denied, HivequeenError, Stalled, Transient
+from reconciler.look import (
+    Claims,
+    Decision,
+    Look,
+    StageFailed,
+    awaited,
+    changed,
+    failure_of,
+    held_only,
+    is_undecided,
+    refreshed,
+    stage,
+)
 from reconciler.model.desired import Desired, Environment, Role
 from reconciler.model.memory import (
     EnvironmentRecovered,
-    Fact,
     Looked,
     Memory,
     NodeForgotten,
@@ -32,9 +43,8 @@ from reconciler.model.memory import (
     SightedAgain,
 )
 from reconciler.model.names import BlobId, ChefName, EnvironmentName, IntentToken, RevisionId
-from reconciler.model.observed import Observed
 from reconciler.model.passes import Failure, Outcome, Pass, Result, Scope
-from reconciler.model.plan import Blocked, EnvironmentPlan, Plan
+from reconciler.model.plan import EnvironmentPlan
 from reconciler.observe import Joined, join, read
 from reconciler.plan import Context, guard, plan
 from reconciler.ports import ChefServer, Claim, Clock, Cloud, Journal, Repository
@@ -58,46 +68,6 @@ class Ports:
     cloud: Cloud
     chef: ChefServer
     journal: Journal
-
-
-class StageFailed(Exception):
-    """Ends the pass: a stage could not conclude anything, and neither can those after it."""
-
-    def __init__(self, stage: str, error: HivequeenError) -> None:
-        super().__init__(error.message)
-        self.failure = _failure(stage, error)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
-    own: Claim  # as it should be
-    standing: Claim | None  # as it is; None: nobody's
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """Everything that acting needs."""
-
-    desired: Desired
-    observed: Observed
-    memory: Memory
-    claims: Claims
-    not_owner: Blocked | None
-    plan: Plan  # after the guards
-
-
-@dataclass(slots=True, kw_only=True)
-class Look:
-    """What a pass finds out before anything acts. Made by reading only, so that a preview is the same."""
-
-    scope: Scope
-    at: datetime
-    memory: Memory
-    failures: list[Failure] = field(default_factory=list)
-    facts: list[Fact] = field(default_factory=list)
-    holds: list[Blocked] = field(default_factory=list)
-    committed_at: datetime | None = None
-    decision: Decision | None = None  # None: some stage failed, and nothing may be done
 
 
 class Reconciler:
@@ -179,7 +149,7 @@ class Reconciler:
                 outcomes = self._converge(look, look.decision)
                 self._note_setbacks(look, look.decision, outcomes)
             except HivequeenError as error:
-                look.failures.append(_failure("converge", error))
+                look.failures.append(failure_of("converge", error))
         done = self._pass_of(look, outcomes)
         self._report(done)
         return done
@@ -225,12 +195,12 @@ class Reconciler:
         at = self._ports.clock.now()
         look = Look(scope=scope, at=at, memory=self._ports.journal.recall(at))
         try:
-            with _stage("claim"):
+            with stage("claim"):
                 claims = self._read_claims(look)
             followed = self._follow(look, claims)
             desired = self._read_spec(look, followed)
             look.scope = self._widened(look, desired)
-            with _stage("observe"):
+            with stage("observe"):
                 joined = self._observe(look, desired, claims)
             look.decision = self._decide(look, desired, joined, claims)
         except StageFailed as stop:
@@ -258,9 +228,9 @@ class Reconciler:
         except HivequeenError as error:
             if applied is None:
                 raise StageFailed("source", error) from error
-            look.failures.append(_failure("source", error))
+            look.failures.append(failure_of("source", error))
             return Followed(revision=applied, hold=None, is_new=False)
-        with _stage("source"):
+        with stage("source"):
             followed = choose(
                 tip=tip,
                 applied=applied,
@@ -293,8 +263,8 @@ class Reconciler:
             applied = look.memory.applied
             if applied is None or applied == followed.revision:
                 raise StageFailed("source", error) from error
-            look.failures.append(_failure("source", error))
-            with _stage("source"):
+            look.failures.append(failure_of("source", error))
+            with stage("source"):
                 return self._desired_at(applied)
         return desired
 
@@ -313,7 +283,7 @@ class Reconciler:
             return scope
         names = scope.environments | changed(before, desired)
         is_whole = (
-            before.names - desired.names or len(names) > SCOPE_MAX or _is_undecided(names - desired.names, look.memory)
+            before.names - desired.names or len(names) > SCOPE_MAX or is_undecided(names - desired.names, look.memory)
         )
         return replace(scope, environments=None if is_whole else names)
 
@@ -431,7 +401,7 @@ class Reconciler:
 
     def _note_setbacks(self, look: Look, decision: Decision, outcomes: tuple[Outcome, ...]) -> None:
         """Backoffs and halts, from how the actions went."""
-        self._refresh -= _refreshed(look, decision, outcomes)
+        self._refresh -= refreshed(look, decision, outcomes)
         broken = {failure.environment for failure in look.failures if failure.environment is not None}
         now = self._ports.clock.now()
         found = setbacks(
@@ -461,12 +431,12 @@ class Reconciler:
             desired=decision.desired if decision is not None else None,
             observed=decision.observed if decision is not None else None,
             memory=decision.memory if decision is not None else look.memory,
-            plan=decision.plan if decision is not None else _held_only(look),
+            plan=decision.plan if decision is not None else held_only(look),
             facts=tuple(look.facts),
             outcomes=outcomes,
             failures=tuple(look.failures),
             requeue_after_s=self._requeue(decision, outcomes),
-            awaited=_awaited(decision, outcomes),
+            awaited=awaited(decision, outcomes),
         )
 
     def _requeue(self, decision: Decision | None, outcomes: tuple[Outcome, ...]) -> float | None:
@@ -476,58 +446,3 @@ class Reconciler:
         if any(outcome.result == Result.REFUSED and not outcome.needs_person for outcome in outcomes):
             return 0.0
         return decision.plan.requeue_after_s
-
-
-def _refreshed(look: Look, decision: Decision, outcomes: tuple[Outcome, ...]) -> set[EnvironmentName]:
-    """Environments of the pass whose new image pins were written, or needed no writing."""
-    done = set(decision.desired.names if look.scope.environments is None else look.scope.environments)
-    done -= {
-        outcome.action.environment for outcome in outcomes if outcome.result not in (Result.DONE, Result.UNCHANGED)
-    }
-    done -= {one.name for one in decision.plan.environments if one.blocked}
-    return done - {name for name, backoff in decision.memory.backoffs.items() if backoff.until > look.at}
-
-
-def _held_only(look: Look) -> Plan | None:
-    """Without a revision to desire there is nothing to plan, but what holds it must be seen and can be approved."""
-    return Plan(revision=RevisionId(""), environments=(), blocked=tuple(look.holds)) if look.holds else None
-
-
-def _awaited(decision: Decision | None, outcomes: tuple[Outcome, ...]) -> frozenset[EnvironmentName]:
-    """Environments that are worth a look soon."""
-    names = {outcome.action.environment for outcome in outcomes}
-    for one in decision.plan.environments if decision is not None else ():
-        # A sweep takes many minutes, and only full passes decide about it: the next one is soon enough.
-        is_swept = not one.is_declared and decision is not None and _is_undecided({one.name}, decision.memory)
-        if one.actions or (one.waiting and not is_swept):
-            names.add(one.name)
-    return frozenset(names)
-
-
-def _is_undecided(undeclared: Collection[EnvironmentName], memory: Memory) -> bool:
-    """Whether one of them is still to be torn down or swept, which full passes alone decide."""
-    known = (memory.environments.get(name) for name in undeclared)
-    return any(one is None or one.teardown_began_at is None for one in known)
-
-
-@contextmanager
-def _stage(name: str) -> Iterator[None]:
-    try:
-        yield
-    except HivequeenError as error:
-        raise StageFailed(name, error) from error
-
-
-def _failure(stage: str, error: HivequeenError) -> Failure:
-    needs_person = not isinstance(error, Transient)
-    return Failure(stage=stage, message=error.message, remedy=error.remedy, needs_person=needs_person)
-
-
-def changed(before: Desired, now: Desired) -> frozenset[EnvironmentName]:
-    """Names whose declaration differs between the two, either way."""
-    return frozenset(
-        name
-        for name in before.names | now.names
-        if before.environments.get(name) != now.environments.get(name)
-        or before.frozen.get(name) != now.frozen.get(name)
-    )
