@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.errors import HivequeenError, Transient
@@ -61,8 +61,21 @@ def refreshed(look: Look, decision: Decision, outcomes: tuple[Outcome, ...]) -> 
     done -= {
         outcome.action.environment for outcome in outcomes if outcome.result not in (Result.DONE, Result.UNCHANGED)
     }
-    done -= {one.name for one in decision.plan.environments if one.blocked}
+    done -= {one.name for one in decision.plan.environments if one.blocked or one.is_frozen}
+    done -= {name for name, _ in decision.observed.unresolved}
+    done -= set(decision.observed.unreadable)
     return done - {name for name, backoff in decision.memory.backoffs.items() if backoff.until > look.at}
+
+
+def without_future(memory: Memory, at: datetime) -> Memory:
+    """What a clock that ran ahead wrote would hold deadlines up until that day."""
+    return replace(
+        memory,
+        looked_at=memory.looked_at if memory.looked_at is None or memory.looked_at <= at else None,
+        sighted_again_at=memory.sighted_again_at
+        if memory.sighted_again_at is None or memory.sighted_again_at <= at
+        else None,
+    )
 
 
 def held_only(look: Look) -> Plan | None:

@@ -30,6 +30,7 @@ from reconciler.look import (
     is_undecided,
     refreshed,
     stage,
+    without_future,
 )
 from reconciler.model.desired import Desired, Environment, Role
 from reconciler.model.memory import (
@@ -307,6 +308,7 @@ class Reconciler:
         if reading.asked and self._ports.cloud.account(afresh=True) != claims.own.account:
             # Credentials may change under us; in another account everything of ours looks gone.
             raise Transient("the AWS credentials changed to another account in the middle of a pass")
+        reading = replace(reading, memory=without_future(reading.memory, look.at))
         if self._was_blind(reading.memory, look.at):
             look.facts.append(SightedAgain())
             reading = replace(reading, memory=replace(reading.memory, sighted_again_at=look.at))

@@ -54,7 +54,9 @@ class Converger:
         for group in _groups(plan.actions):
             service = _service(group[0])
             if service in in_trouble:
-                outcomes.extend(_skipped(action, f"{service} is in trouble; see what came before") for action in group)
+                done = [_skipped(action, f"{service} is in trouble; see what came before") for action in group]
+                outcomes.extend(done)
+                without_chef.update(_failed_chef(outcome) for outcome in done if _is_failed_chef(outcome))
             elif self.is_stopping():
                 outcomes.extend(_skipped(action, "the pass ended before it") for action in group)
             elif (waits_for := _dependency(group[0], without_chef)) is not None:
@@ -161,7 +163,7 @@ def _dependency(action: Action, without_chef: set[RoleName | None]) -> str | Non
 
 def _is_failed_chef(outcome: Outcome) -> bool:
     is_chef = isinstance(outcome.action, EnsureChefEnvironment | EnsureChefRole)
-    return is_chef and outcome.result in (Result.REFUSED, Result.UNKNOWN)
+    return is_chef and outcome.result not in (Result.DONE, Result.UNCHANGED)
 
 
 def _failed_chef(outcome: Outcome) -> RoleName | None:

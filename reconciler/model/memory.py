@@ -238,7 +238,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionApplied:
-    """Accepted as desired, before anything acts on it. It uses up the approval of that revision, if there was one."""
+    """Accepted as desired, before anything acts on it. Moving on uses up the approval of the revision before, if any."""
 
     revision: RevisionId
     declared: frozenset[EnvironmentName]  # every name it holds, frozen ones included

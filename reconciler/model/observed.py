@@ -214,6 +214,7 @@ class Observed:
     environments: Mapping[EnvironmentName, ObservedEnvironment]
     # Moving images that were resolved in this pass, because their role has no pin for them (or a refresh was asked for).
     images: Mapping[tuple[EnvironmentName, RoleName], ImageId] = field(default_factory=lambda: MappingProxyType({}))
+    refreshing: frozenset[EnvironmentName] = frozenset()  # somebody asked for their moving images to be resolved again
     # Why a moving image could not be resolved: message and remedy.
     unresolved: Mapping[tuple[EnvironmentName, RoleName], tuple[str, str]] = field(
         default_factory=lambda: MappingProxyType({})

@@ -15,6 +15,7 @@ from reconciler.model.memory import Memory, NodeRecord
 from reconciler.model.names import (
     ChefName,
     EnvironmentName,
+    ImageId,
     InstanceId,
     NodeName,
     RoleName,
@@ -59,7 +60,7 @@ def read_chef(
         reading.nodes.update(chef.nodes())
         reading.clients.update(chef.clients())
     _read_nodes(chef, reading, names, memory, instances)
-    _read_generated(chef, reading, names, memory, desired)
+    _read_generated(chef, reading, names=names, memory=memory, desired=desired, live_images=_live_images(instances))
     return reading
 
 
@@ -99,9 +100,11 @@ def _is_dead(record: NodeRecord, instances: Mapping[InstanceId, Instance]) -> bo
 def _read_generated(
     chef: ChefServer,
     reading: ChefReading,
+    *,
     names: frozenset[EnvironmentName] | None,
     memory: Memory,
     desired: Desired,
+    live_images: Mapping[ChefName, set[ImageId]],
 ) -> None:
     """Roles and environments: what the searches show, put right by what is asked by name."""
     ending = {name for name in memory.environments if name not in desired.names and (names is None or name in names)}
@@ -118,7 +121,7 @@ def _read_generated(
     role_names, environment_names = _questions(in_question, roles, memory, desired)
     if names is None:
         for declared in desired.environments.values():
-            role_names[declared.name] |= _without_pin(declared, roles)
+            role_names[declared.name] |= _in_doubt(declared, roles, live_images)
     for name in {one for asked in role_names.values() for one in asked}:
         reading.roles.pop(name, None)
     for name in {one for asked in environment_names.values() for one in asked}:
@@ -148,14 +151,27 @@ def _questions(
     return defaultdict(set, {name: role_names[name] for name in in_question}), environment_names
 
 
-def _without_pin(declared: Environment, found: Mapping[str, ChefRole]) -> set[ChefName]:
-    """Roles whose moving image would be resolved anew if the search were right."""
-    needing = {
-        chef_role_name(declared.name, role.name): str(role.image)
-        for role in declared.roles.values()
-        if not isinstance(role.image, ImageById)
-    }
-    return {name for name, source in needing.items() if name not in found or found[name].pin(source) is None}
+def _in_doubt(
+    declared: Environment, found: Mapping[str, ChefRole], live_images: Mapping[ChefName, set[ImageId]]
+) -> set[ChefName]:
+    """Roles with a moving image that would be resolved anew, or nodes be replaced for, if the search were right."""
+    doubtful = set()
+    for role in declared.roles.values():
+        name = chef_role_name(declared.name, role.name)
+        pin = found[name].pin(str(role.image)) if name in found else None
+        if not isinstance(role.image, ImageById) and (pin is None or live_images.get(name, set()) - {pin}):
+            doubtful.add(name)
+    return doubtful
+
+
+def _live_images(instances: Mapping[InstanceId, Instance]) -> Mapping[ChefName, set[ImageId]]:
+    """The images that run, by the Chef role of their nodes."""
+    images: dict[ChefName, set[ImageId]] = defaultdict(set)
+    for instance in instances.values():
+        if not instance.is_dead and instance.environment is not None and instance.role is not None:
+            name = chef_role_name(EnvironmentName(instance.environment), RoleName(instance.role))
+            images[name].add(instance.image)
+    return images
 
 
 def _owners(roles: Mapping[str, ChefRole], environments: Mapping[str, ChefEnvironment]) -> set[EnvironmentName]:

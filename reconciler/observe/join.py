@@ -92,6 +92,7 @@ def join(reading: Reading, desired: Desired, rules: Rules) -> Joined:
             is_full=reading.names is None,
             environments=environments,
             images=reading.images,
+            refreshing=reading.refreshing,
             unresolved=reading.unresolved,
             unreadable=reading.unreadable,
             foreign=tuple(work.foreign),

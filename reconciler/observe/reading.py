@@ -29,6 +29,7 @@ class Reading:
     chef_clients: frozenset[str]
     chef_roles: Mapping[str, ChefRole]
     chef_environments: Mapping[str, ChefEnvironment]
+    refreshing: frozenset[EnvironmentName] = frozenset()
     unreadable: Mapping[EnvironmentName, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     images: Mapping[tuple[EnvironmentName, RoleName], ImageId] = field(default_factory=lambda: MappingProxyType({}))
     unresolved: Mapping[tuple[EnvironmentName, RoleName], tuple[str, str]] = field(
@@ -81,6 +82,7 @@ def read(
         chef_clients=frozenset(found.clients),
         chef_roles=found.roles,
         chef_environments=found.environments,
+        refreshing=frozenset(refresh),
         unreadable=found.unreadable,
         images=images,
         unresolved=unresolved,

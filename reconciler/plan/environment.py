@@ -112,7 +112,7 @@ def _image(
     if isinstance(role.image, ImageById):
         return role.image.image_id
     serving = [node.instance.image for node in nodes if node.phase == Phase.READY]
-    if chef_role is None and serving:
+    if chef_role is None and serving and environment.name not in world.refreshing:
         return serving[-1]
     resolved = world.images.get((environment.name, role.name))
     return resolved or (chef_role.pin(str(role.image)) if chef_role else None)

@@ -29,7 +29,8 @@ def plan_role(context: RoleContext) -> RolePlan:
     trouble = judge_trouble(context, plan, is_replacing=any(n.was_ready for n in placed if n.instance_id in drifts))
     placed = remove_never_ready(context, plan, placed, drifts, trouble)
     placed += settle_stopped(context, plan)
-    _repair_tags(context, plan, placed)
+    kept_failed = [node for node in context.nodes if node.phase == Phase.FAILED and trouble is not None]
+    _repair_tags(context, plan, [*placed, *kept_failed])
 
     drifted = drifted_nodes(placed, drifts)
     unresolved = [

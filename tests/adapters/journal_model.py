@@ -124,7 +124,9 @@ class JournalModel:
                     memory,
                     applied=revision,
                     environments={**memory.environments, **known},
-                    approvals=tuple(one for one in memory.approvals if one.digest != revision),
+                    approvals=tuple(
+                        one for one in memory.approvals if one.digest != memory.applied or memory.applied == revision
+                    ),
                 )
             case IntentOpened(intent=intent):
                 before = memory.intents.get(intent.token)

@@ -20,3 +20,8 @@ class FakeClock:
             raise ValueError("time does not go back")
         self._now += timedelta(seconds=seconds)
         return self._now
+
+    def set_back(self, seconds: float) -> datetime:
+        """Somebody puts a clock right that ran ahead."""
+        self._now -= timedelta(seconds=seconds)
+        return self._now

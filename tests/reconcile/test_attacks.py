@@ -429,3 +429,100 @@ def test_a_refresh_of_images_outlives_a_failure(world: World) -> None:
         world.boot()
         world.reconcile()
     assert {one.image for one in world.cloud.alive()} == {"ami-00000000000000002"}
+
+
+# --- what the first mends had opened ---
+
+
+def test_no_node_is_launched_whose_chef_role_was_skipped(world: World) -> None:
+    world.commit(production=PRODUCTION)
+    world.chef.fail_next("put_role", Transient("500"))
+    world.reconcile()
+    assert {f"production-{one.role}" for one in world.cloud.alive()} <= set(world.chef.stored_roles)
+    world.settle()
+
+
+def test_an_approved_revision_stays_approved_until_the_claim_holds_it(world: World) -> None:
+    world.commit(production=PRODUCTION)
+    world.settle()
+    world.repository.rewrite({"production.yml": PRODUCTION + "# new\n"})
+    (hold,) = blocked(world.reconcile(), Guard.HISTORY)
+    approve(world, hold)
+    world.chef.fail_next("update_claim", Transient("500"))
+    world.reconcile()
+    world.clock.advance(30)
+    done = world.reconcile()
+    assert not done.failures
+    assert not blocked(done, Guard.HISTORY)
+
+
+def test_a_refresh_wins_over_what_serves_where_the_pin_was_deleted(world: World) -> None:
+    world.cloud.moving_images["ssm:/golden/web"] = ImageId("ami-00000000000000001")
+    world.commit(production=MOVING)
+    world.settle()
+    world.cloud.moving_images["ssm:/golden/web"] = ImageId("ami-00000000000000002")
+    world.chef.delete_role(ChefName("production-web"))
+    world.reconciler.refresh_images(EnvironmentName("production"))
+    world.reconcile()
+    world.settle(passes=80)
+    assert {one.image for one in world.cloud.alive()} == {"ami-00000000000000002"}
+
+
+def test_a_clock_that_ran_ahead_leaves_deadlines_where_they_were(world: World) -> None:
+    world.commit(production=ONE)
+    world.settle()
+    world.clock.advance(30 * 86400)
+    world.reconcile()
+    world.clock.set_back(30 * 86400)
+    world.commit(production=ONE.replace("count: 1", "count: 2"))
+    world.reconcile()
+    before = {one.instance_id for one in world.alive("production", "web")}
+    for _ in range(20):
+        world.clock.advance(300)
+        world.reconcile()
+    assert before != {one.instance_id for one in world.alive("production", "web")}
+
+
+def test_a_refresh_that_could_not_be_asked_for_is_asked_again(world: World) -> None:
+    world.cloud.moving_images["ssm:/golden/web"] = ImageId("ami-00000000000000001")
+    world.commit(production=MOVING)
+    world.settle()
+    world.cloud.moving_images["ssm:/golden/web"] = ImageId("ami-00000000000000002")
+    world.reconciler.refresh_images(EnvironmentName("production"))
+    world.cloud.fail("GetParameter", Transient("ssm does not answer"), times=1)
+    world.reconcile("production")
+    world.reconcile()
+    world.settle(passes=80)
+    assert {one.image for one in world.cloud.alive()} == {"ami-00000000000000002"}
+
+
+def test_a_stale_search_ends_no_newcomer_after_a_refresh(world: World) -> None:
+    world.cloud.moving_images["ssm:/golden/web"] = ImageId("ami-00000000000000001")
+    world.commit(production=MOVING)
+    world.settle()
+    world.cloud.moving_images["ssm:/golden/web"] = ImageId("ami-00000000000000002")
+    world.chef.index()
+    world.chef.search_lag = True
+    world.reconciler.refresh_images(EnvironmentName("production"))
+    world.reconcile("production")
+    done = world.reconcile()
+    assert [
+        outcome.action.name.value for outcome in done.outcomes if outcome.action.name.value == "terminate_node"
+    ] == []
+
+
+def test_protection_can_be_lifted_while_a_role_is_halted(world: World) -> None:
+    world.commit(production=PRODUCTION, other=ONE + "protected: true\n")
+    world.reconcile()
+    for _ in range(60):
+        world.clock.advance(300)
+        world.reconcile()
+    world.commit(other=ONE + "protected: false\n")
+    for _ in range(3):
+        world.clock.advance(10)
+        world.reconcile()
+    world.commit(other=None)
+    for _ in range(6):
+        world.clock.advance(10)
+        world.reconcile()
+    assert "other/web" not in world.counts()

@@ -140,8 +140,11 @@ def drop_expired(connection: Connection, at: datetime) -> None:
 def _environment(connection: Connection, at: datetime, fact: RevisionApplied | TeardownBegan | TeardownEnded) -> None:
     match fact:
         case RevisionApplied(revision=revision, declared=declared, protection=protection):
+            before = connection.execute(select(facts.c.value).where(facts.c.name == "applied")).scalar()
             _say(connection, "applied", revision)
-            connection.execute(delete(approvals).where(approvals.c.digest == revision))  # it was for this once
+            if before is not None and before != revision:
+                # Not sooner: until the claim says so too, the revision is approved and not yet applied everywhere.
+                connection.execute(delete(approvals).where(approvals.c.digest == before))
             for name in sorted(declared):
                 # Declared again: what was being torn down is wanted after all.
                 values = {"declared_by": revision, "teardown_began_at": None, "teardown_revision": None}
