@@ -137,6 +137,10 @@ def serve(config: Path, *, is_debugging: bool) -> bool:
         return service.run()
 
 
+def _nothing() -> None:
+    """Not started: there is nothing to end."""
+
+
 class Daemon:
     """All that runs under one set of settings. Made: the files that it names are right. Started: it holds the state."""
 
@@ -156,6 +160,7 @@ class Daemon:
         self._latest = Latest()
         self._progress = Progress(monotonic=time.monotonic, feed=notify.watchdog)
         self._program: Program | None = None
+        self._end_git: Callable[[], None] = _nothing
         self._held = ExitStack()
 
     def start(self, on_end: Callable[[], None]) -> None:
@@ -165,6 +170,8 @@ class Daemon:
             journal = held.enter_context(SqliteJournal(self._settings.state))
             adapters = _adapters(self._settings, journal, _mirror(self._state), self._count)
             held.callback(adapters.chef.close)
+            held.callback(adapters.repository.close)
+            self._end_git = adapters.repository.close
             teller = Teller(journal=journal, metrics=self._metrics)
             reconciler = _reconciler(
                 self._settings, adapters, self._script, report=teller.tell, is_stopping=self._is_stopping
@@ -177,7 +184,9 @@ class Daemon:
     def stop(self, timeout_s: float) -> bool:
         is_clean = self._program is None or self._program.stop(timeout_s)
         if is_clean:
-            self._held.close()  # else a call may still need them; they go with the process
+            self._held.close()
+        else:  # a call may still need the rest, which goes with the process; but a git that hangs would outlive it
+            self._end_git()
         return is_clean
 
     def _assemble(self, adapters: Adapters, reconciler: Reconciler) -> Program:
