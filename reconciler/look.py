@@ -7,7 +7,8 @@ from datetime import datetime
 
 from reconciler.errors import HivequeenError, Transient
 from reconciler.model.desired import Desired
-from reconciler.model.memory import Fact, Memory
+from reconciler.model.facts import Fact
+from reconciler.model.memory import Memory
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import Observed
 from reconciler.model.passes import Failure, Outcome, Result, Scope

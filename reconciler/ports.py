@@ -11,7 +11,8 @@ from typing import Protocol, TypeAlias
 
 from reconciler.model.conditions import Condition, Event
 from reconciler.model.desired import Image
-from reconciler.model.memory import Fact, Intent, LaunchParameters, Memory, NodeRecord
+from reconciler.model.facts import Fact
+from reconciler.model.memory import Intent, LaunchParameters, Memory, NodeRecord
 from reconciler.model.names import (
     BlobId,
     ChefName,

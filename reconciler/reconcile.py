@@ -33,16 +33,16 @@ from reconciler.look import (
     without_future,
 )
 from reconciler.model.desired import Desired, Environment, Role
-from reconciler.model.memory import (
+from reconciler.model.facts import (
     EnvironmentRecovered,
     Looked,
-    Memory,
     NodeForgotten,
     NodeGone,
     NodeMissing,
     RevisionApplied,
     SightedAgain,
 )
+from reconciler.model.memory import Memory
 from reconciler.model.names import BlobId, ChefName, EnvironmentName, IntentToken, RevisionId
 from reconciler.model.passes import Failure, Outcome, Pass, Result, Scope
 from reconciler.model.plan import EnvironmentPlan

@@ -23,7 +23,7 @@ from reconciler.model.actions import (
     TerminateNode,
 )
 from reconciler.model.desired import Environment, Role
-from reconciler.model.memory import TerminationAsked
+from reconciler.model.facts import TerminationAsked
 from reconciler.model.names import RoleName
 from reconciler.model.passes import Outcome, Result
 from reconciler.model.plan import EnvironmentPlan

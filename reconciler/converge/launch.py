@@ -6,16 +6,8 @@ from dataclasses import replace
 from reconciler.errors import NoCapacity, Refused, TokenMismatch, TokenSpent, Transient
 from reconciler.model import tags
 from reconciler.model.actions import Batch, LaunchNodes, ReplayLaunch
-from reconciler.model.memory import (
-    Exhausted,
-    Intent,
-    IntentEnded,
-    IntentLaunched,
-    IntentOpened,
-    IntentState,
-    LaunchParameters,
-    OfferingExhausted,
-)
+from reconciler.model.facts import IntentEnded, IntentLaunched, IntentOpened, OfferingExhausted
+from reconciler.model.memory import Exhausted, Intent, IntentState, LaunchParameters
 from reconciler.model.names import InstanceId, IntentToken
 from reconciler.model.rules import EXHAUSTED_FOR
 from reconciler.ports import Clock, Cloud, Journal

@@ -9,16 +9,8 @@ from typing import Final
 from reconciler.model.actions import LaunchNodes, ReplaceNode, ReplayLaunch
 from reconciler.model.desired import Desired
 from reconciler.model.digest import content_digest
-from reconciler.model.memory import (
-    Backoff,
-    EnvironmentFailed,
-    EnvironmentRecovered,
-    Fact,
-    Memory,
-    RoleRecovered,
-    RoleTroubled,
-    Trouble,
-)
+from reconciler.model.facts import EnvironmentFailed, EnvironmentRecovered, Fact, RoleRecovered, RoleTroubled
+from reconciler.model.memory import Backoff, Memory, Trouble
 from reconciler.model.names import EnvironmentName, RoleName
 from reconciler.model.passes import Outcome, Result
 from reconciler.model.rules import BACKOFF_MAX

@@ -9,7 +9,8 @@ from typing import Final
 from reconciler.errors import Stalled
 from reconciler.model.actions import removal
 from reconciler.model.conditions import Event
-from reconciler.model.memory import Approval, Approved, Fact, Removal, Resumed, Suspended, Suspension, TookOver
+from reconciler.model.facts import Approved, Fact, Resumed, Suspended, TookOver
+from reconciler.model.memory import Approval, Removal, Suspension
 from reconciler.model.names import EnvironmentName, is_environment_name
 from reconciler.model.plan import Blocked, Guard, Plan
 from reconciler.model.rules import APPROVAL_LIFETIME

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from reconciler.model.actions import LaunchNodes, ReplaceNode
 from reconciler.model.conditions import Condition, Event
-from reconciler.model.memory import NodeReady
+from reconciler.model.facts import NodeReady
 from reconciler.model.passes import Pass, Result
 from reconciler.ports import Journal
 from reconciler.report import conditions, events

@@ -14,7 +14,8 @@ from reconciler.enroll.verdicts import Accepted, Delay, NotYet, Refusal, Rejecte
 from reconciler.enroll.verify import Home, Patience, verify
 from reconciler.errors import Conflict, HivequeenError
 from reconciler.model.conditions import Event
-from reconciler.model.memory import NodeRecord, RegistrationDeferred
+from reconciler.model.facts import RegistrationDeferred
+from reconciler.model.memory import NodeRecord
 from reconciler.model.names import ChefName, EnvironmentName, InstanceId, node_run_list
 from reconciler.ports import ChefServer, Clock, Cloud, Journal
 from reconciler.settings import Mode, Settings

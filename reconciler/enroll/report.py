@@ -20,7 +20,8 @@ from reconciler.enroll.refusals import Refusals
 from reconciler.enroll.verdicts import Delay, Refusal
 from reconciler.errors import HivequeenError
 from reconciler.model.conditions import Event
-from reconciler.model.memory import FirstRunReported, NodeRecord
+from reconciler.model.facts import FirstRunReported
+from reconciler.model.memory import NodeRecord
 from reconciler.model.names import EnvironmentName, InstanceId, is_instance_id
 from reconciler.ports import Clock, Journal
 

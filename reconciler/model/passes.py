@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from reconciler.model.actions import Action
 from reconciler.model.desired import Desired
-from reconciler.model.memory import Fact, Memory
+from reconciler.model.facts import Fact
+from reconciler.model.memory import Memory
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import Observed
 from reconciler.model.plan import Plan

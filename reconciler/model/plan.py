@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciler.model.actions import Action
-from reconciler.model.memory import Fact
+from reconciler.model.facts import Fact
 from reconciler.model.names import EnvironmentName, RevisionId
 
 

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
-from reconciler.model.memory import Intent, IntentLaunched, IntentState
+from reconciler.model.facts import IntentLaunched
+from reconciler.model.memory import Intent, IntentState
 from reconciler.model.names import InstanceId, IntentToken
 from reconciler.model.rules import UNSEEN_GRACE
 from reconciler.observe.reading import Reading

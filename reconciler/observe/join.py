@@ -12,20 +12,8 @@ from datetime import datetime
 from reconciler.model import tags
 from reconciler.model.deadlines import deadline
 from reconciler.model.desired import Desired
-from reconciler.model.memory import (
-    Fact,
-    Intent,
-    IntentState,
-    LaunchParameters,
-    Memory,
-    NodeForgotten,
-    NodeGone,
-    NodeMissing,
-    NodeOdd,
-    NodeReady,
-    NodeRecord,
-    NodeSeen,
-)
+from reconciler.model.facts import Fact, NodeForgotten, NodeGone, NodeMissing, NodeOdd, NodeReady, NodeSeen
+from reconciler.model.memory import Intent, IntentState, LaunchParameters, Memory, NodeRecord
 from reconciler.model.names import (
     EnvironmentName,
     ImageId,

@@ -20,7 +20,8 @@ from reconciler.model.actions import (
     TerminateNode,
     removal,
 )
-from reconciler.model.memory import Backoff, Cause, Fact, Removal, TeardownBegan, suspension_of
+from reconciler.model.facts import Fact, TeardownBegan
+from reconciler.model.memory import Backoff, Cause, Removal, suspension_of
 from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Waiting

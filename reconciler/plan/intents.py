@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from reconciler.model import tags
 from reconciler.model.actions import ReplayLaunch
 from reconciler.model.digest import spec_digest
-from reconciler.model.memory import Intent, IntentEnded, IntentState
+from reconciler.model.facts import IntentEnded
+from reconciler.model.memory import Intent, IntentState
 from reconciler.model.observed import Node
 from reconciler.model.rules import REPLAY_AGE_MAX, UNSEEN_GRACE
 from reconciler.plan.context import Context

@@ -7,7 +7,8 @@ from typing import Final, TypeAlias
 
 from reconciler.model.actions import Action, Reason, TerminateNode
 from reconciler.model.desired import Environment, Role
-from reconciler.model.memory import Cause, Fact, Memory
+from reconciler.model.facts import Fact
+from reconciler.model.memory import Cause, Memory
 from reconciler.model.names import EnvironmentName, ImageId, InstanceId, RoleName
 from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import Stall, Waiting

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reconciler.model import tags
 from reconciler.model.actions import TagNode
-from reconciler.model.memory import RoleSettled
+from reconciler.model.facts import RoleSettled
 from reconciler.model.observed import Node, Phase
 from reconciler.plan.drift import drift, wanted_tags
 from reconciler.plan.intents import replay, unseen

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from reconciler.model.actions import Reason
 from reconciler.model.desired import Environment
-from reconciler.model.memory import Cause, Fact, Intent, RoleRecovered, RoleSettled, TeardownBegan, TeardownEnded
+from reconciler.model.facts import Fact, RoleRecovered, RoleSettled, TeardownBegan, TeardownEnded
+from reconciler.model.memory import Cause, Intent
 from reconciler.model.names import RoleName, chef_role_name, split_chef_role_name
 from reconciler.model.observed import Departed, Node, ObservedEnvironment, Phase
 from reconciler.model.plan import EnvironmentPlan

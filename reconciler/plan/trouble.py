@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from reconciler.model.digest import content_digest
-from reconciler.model.memory import RoleRecovered, RoleTroubled, Trouble
+from reconciler.model.facts import RoleRecovered, RoleTroubled
+from reconciler.model.memory import Trouble
 from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import Stall
 from reconciler.plan.role_context import RoleContext, RolePlan

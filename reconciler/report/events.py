@@ -27,16 +27,8 @@ from reconciler.model.actions import (
     TerminateNode,
 )
 from reconciler.model.conditions import Condition, ConditionType, Event
-from reconciler.model.memory import (
-    Fact,
-    IntentEnded,
-    IntentState,
-    NodeGone,
-    NodeReady,
-    RevisionApplied,
-    TeardownBegan,
-    TeardownEnded,
-)
+from reconciler.model.facts import Fact, IntentEnded, NodeGone, NodeReady, RevisionApplied, TeardownBegan, TeardownEnded
+from reconciler.model.memory import IntentState
 from reconciler.model.names import EnvironmentName, InstanceId, IntentToken, NodeName
 from reconciler.model.passes import Outcome, Pass, Result
 from reconciler.report.conditions import READ_ONLY

@@ -4,33 +4,24 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from reconciler.model.memory import (
-    Approval,
+from reconciler.model.facts import (
     Approved,
-    Backoff,
-    Cause,
     EnvironmentFailed,
     EnvironmentRecovered,
-    Exhausted,
     Fact,
     FirstRunReported,
-    Intent,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
-    IntentState,
-    LaunchParameters,
     Looked,
     NodeForgotten,
     NodeGone,
     NodeMissing,
     NodeOdd,
     NodeReady,
-    NodeRecord,
     NodeSeen,
     OfferingExhausted,
     RegistrationDeferred,
-    Removal,
     Resumed,
     RevisionApplied,
     RoleRecovered,
@@ -38,11 +29,22 @@ from reconciler.model.memory import (
     RoleTroubled,
     SightedAgain,
     Suspended,
-    Suspension,
     TeardownBegan,
     TeardownEnded,
     TerminationAsked,
     TookOver,
+)
+from reconciler.model.memory import (
+    Approval,
+    Backoff,
+    Cause,
+    Exhausted,
+    Intent,
+    IntentState,
+    LaunchParameters,
+    NodeRecord,
+    Removal,
+    Suspension,
     Trouble,
 )
 from reconciler.model.names import (

@@ -5,27 +5,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from reconciler.model.memory import (
+from reconciler.model.facts import (
     Approved,
     EnvironmentFailed,
     EnvironmentRecovered,
-    Exhausted,
     Fact,
     FirstRunReported,
-    Intent,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
-    IntentState,
-    KnownEnvironment,
     Looked,
-    Memory,
     NodeForgotten,
     NodeGone,
     NodeMissing,
     NodeOdd,
     NodeReady,
-    NodeRecord,
     NodeSeen,
     OfferingExhausted,
     RegistrationDeferred,
@@ -36,12 +30,20 @@ from reconciler.model.memory import (
     RoleTroubled,
     SightedAgain,
     Suspended,
-    Suspension,
     TeardownBegan,
     TeardownEnded,
-    Termination,
     TerminationAsked,
     TookOver,
+)
+from reconciler.model.memory import (
+    Exhausted,
+    Intent,
+    IntentState,
+    KnownEnvironment,
+    Memory,
+    NodeRecord,
+    Suspension,
+    Termination,
 )
 from reconciler.model.names import EnvironmentName, InstallationId, InstanceId, node_name
 

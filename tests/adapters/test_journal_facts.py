@@ -12,33 +12,28 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import StatementError
 
 from reconciler.adapters.journal import SqliteJournal
-from reconciler.model.memory import (
-    Approval,
+from reconciler.model.facts import (
     Approved,
-    Cause,
     Fact,
     FirstRunReported,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
-    IntentState,
     NodeForgotten,
     NodeMissing,
     NodeOdd,
     NodeReady,
     NodeSeen,
-    Removal,
     Resumed,
     RevisionApplied,
     RoleSettled,
     RoleTroubled,
     Suspended,
-    Suspension,
     TeardownBegan,
     TeardownEnded,
     TerminationAsked,
-    Trouble,
 )
+from reconciler.model.memory import Approval, Cause, IntentState, Removal, Suspension, Trouble
 from reconciler.model.names import EnvironmentName, InstallationId, InstanceId, IntentToken, RevisionId
 from tests.adapters.journal_facts import CHECKOUT, FIRST, NOON, WEB, facts, instance_ids, intent, node
 from tests.adapters.journal_model import JournalModel

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from reconciler.adapters.journal import SqliteJournal
 from reconciler.errors import Refused, SettingsError, Stalled
 from reconciler.model.conditions import Event
-from reconciler.model.memory import NodeSeen
+from reconciler.model.facts import NodeSeen
 from reconciler.model.names import InstanceId
 from tests.adapters.journal_facts import FIRST, NOON, node
 
@@ -260,7 +260,7 @@ def test_many_threads_write_and_read_without_losing_anything(tmp_path: Path) -> 
 CHILD = """
 import sys
 from reconciler.adapters.journal import SqliteJournal
-from reconciler.model.memory import NodeSeen
+from reconciler.model.facts import NodeSeen
 from reconciler.model.names import InstanceId
 from tests.adapters.journal_facts import NOON, node
 

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.adapters.journal import SqliteJournal
 from reconciler.model.conditions import Condition, ConditionType, Event
-from reconciler.model.memory import TeardownEnded
+from reconciler.model.facts import TeardownEnded
 from reconciler.model.names import EnvironmentName, NodeName, RevisionId
 from tests.adapters.journal_facts import CHECKOUT, NOON
 

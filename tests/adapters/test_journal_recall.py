@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from reconciler.adapters.journal import SqliteJournal
-from reconciler.model.memory import IntentLaunched, IntentOpened, NodeReady, NodeSeen
+from reconciler.model.facts import IntentLaunched, IntentOpened, NodeReady, NodeSeen
 from reconciler.model.names import InstanceId, IntentToken
 from tests.adapters.journal_facts import FIRST, NOON, intent, node
 

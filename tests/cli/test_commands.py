@@ -22,7 +22,7 @@ from reconciler.daemon import answers, requests
 from reconciler.daemon.lock import Lock
 from reconciler.errors import Refused
 from reconciler.model.conditions import Event
-from reconciler.model.memory import RevisionApplied
+from reconciler.model.facts import RevisionApplied
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Stall, Waiting
 from reconciler.report import views
 from tests.cli.scene import ScriptedDaemon, write_settings

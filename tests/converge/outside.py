@@ -20,7 +20,8 @@ from reconciler.model.actions import (
     TerminateNode,
 )
 from reconciler.model.desired import Environment
-from reconciler.model.memory import Cause, Fact, Intent, IntentOpened, IntentState, TerminationAsked
+from reconciler.model.facts import Fact, IntentOpened, TerminationAsked
+from reconciler.model.memory import Cause, Intent, IntentState
 from reconciler.model.names import InstanceId, IntentToken, NodeName, RoleName
 from reconciler.model.passes import Outcome
 from reconciler.model.plan import EnvironmentPlan

@@ -13,7 +13,8 @@ from reconciler.model.actions import (
     DeleteChefRole,
     EnsureChefNode,
 )
-from reconciler.model.memory import Cause, IntentState, TerminationAsked
+from reconciler.model.facts import TerminationAsked
+from reconciler.model.memory import Cause, IntentState
 from reconciler.model.names import ChefName, InstanceId
 from reconciler.model.passes import Outcome, Result
 from tests.converge.outside import WHY, Outside, chef_environment, chef_role, launch, replay, tag, terminate

@@ -9,7 +9,8 @@ from reconciler.errors import Denied, HivequeenError, NoCapacity, Refused, Token
 from reconciler.model import tags
 from reconciler.model.actions import ReplaceNode
 from reconciler.model.desired import RootVolume
-from reconciler.model.memory import Cause, Exhausted, IntentOpened, IntentState, LaunchParameters
+from reconciler.model.facts import IntentOpened
+from reconciler.model.memory import Cause, Exhausted, IntentState, LaunchParameters
 from reconciler.model.passes import Result
 from tests.converge.outside import WHY, Outside, launch, replay
 from tests.plan.builders import CHECKOUT, IMAGE, WEB, instance_id, node, role

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from reconciler.converge import is_setback, setbacks
 from reconciler.model.actions import Action
 from reconciler.model.digest import content_digest
-from reconciler.model.memory import (
-    Backoff,
-    EnvironmentFailed,
-    EnvironmentRecovered,
-    Fact,
-    Memory,
-    RoleRecovered,
-    RoleTroubled,
-    Trouble,
-)
+from reconciler.model.facts import EnvironmentFailed, EnvironmentRecovered, Fact, RoleRecovered, RoleTroubled
+from reconciler.model.memory import Backoff, Memory, Trouble
 from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Outcome, Result
 from tests.converge.outside import chef_role, launch

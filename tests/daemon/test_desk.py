@@ -20,7 +20,7 @@ from reconciler.daemon.wakes import Errand, Wakes
 from reconciler.errors import Stalled, Transient
 from reconciler.model.conditions import Event
 from reconciler.model.desired import Desired
-from reconciler.model.memory import RevisionApplied
+from reconciler.model.facts import RevisionApplied
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.passes import Pass, Scope
 from reconciler.model.plan import EnvironmentPlan, Plan

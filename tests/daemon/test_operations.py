@@ -9,7 +9,8 @@ from reconciler.adapters.journal import SqliteJournal
 from reconciler.daemon.operations import Operations, holds
 from reconciler.errors import Stalled, Transient
 from reconciler.model.actions import Reason, TerminateNode
-from reconciler.model.memory import Cause, RevisionApplied
+from reconciler.model.facts import RevisionApplied
+from reconciler.model.memory import Cause
 from reconciler.model.names import EnvironmentName, InstanceId, NodeName, RevisionId, RoleName
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan
 from reconciler.settings import Mode, Settings

@@ -10,7 +10,8 @@ from reconciler.daemon.teller import Teller
 from reconciler.model.actions import Batch, LaunchNodes, Reason
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.desired import ImageById, Role
-from reconciler.model.memory import Memory, NodeReady, NodeRecord
+from reconciler.model.facts import NodeReady
+from reconciler.model.memory import Memory, NodeRecord
 from reconciler.model.names import (
     EnvironmentName,
     ImageId,

@@ -14,7 +14,8 @@ from reconciler.enroll.answers import Answer
 from reconciler.enroll.verdicts import Refusal
 from reconciler.errors import Denied, SettingsError, Transient
 from reconciler.model import tags
-from reconciler.model.memory import NodeGone, NodeReady, SightedAgain, Suspended, Suspension
+from reconciler.model.facts import NodeGone, NodeReady, SightedAgain, Suspended
+from reconciler.model.memory import Suspension
 from reconciler.model.names import ChefName, EnvironmentName, InstanceId
 from reconciler.sandbox.authority import IdentityAuthority, public_pem
 from reconciler.settings import Mode

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reconciler.enroll.answers import Answer
 from reconciler.enroll.masking import LOG_BYTES_MAX
 from reconciler.errors import Transient
-from reconciler.model.memory import NodeReady
+from reconciler.model.facts import NodeReady
 from reconciler.model.names import InstanceId
 from reconciler.sandbox.authority import sign
 from tests.enroll.world import ENVIRONMENT, World

@@ -18,16 +18,8 @@ from reconciler.enroll.report import FirstRuns
 from reconciler.errors import HivequeenError
 from reconciler.model import tags
 from reconciler.model.conditions import Event
-from reconciler.model.memory import (
-    Fact,
-    Intent,
-    IntentLaunched,
-    IntentOpened,
-    LaunchParameters,
-    Memory,
-    NodeForgotten,
-    NodeRecord,
-)
+from reconciler.model.facts import Fact, IntentLaunched, IntentOpened, NodeForgotten
+from reconciler.model.memory import Intent, LaunchParameters, Memory, NodeRecord
 from reconciler.model.names import (
     ChefName,
     EnvironmentName,

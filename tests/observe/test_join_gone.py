@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reconciler.model import tags
-from reconciler.model.memory import NodeForgotten, NodeGone, NodeMissing, NodeSeen
+from reconciler.model.facts import NodeForgotten, NodeGone, NodeMissing, NodeSeen
 from reconciler.model.observed import InstanceState, Phase
 from tests.observe.readings import in_chef, instance, joined, launch, name, nodes, only, reading, record, remembering
 from tests.plan.builders import CHECKOUT, HOUR, NOW, desired, environment, instance_id

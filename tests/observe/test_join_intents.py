@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.memory import IntentLaunched, IntentState, NodeSeen
+from reconciler.model.facts import IntentLaunched, NodeSeen
+from reconciler.model.memory import IntentState
 from reconciler.model.names import IntentToken
 from reconciler.model.observed import InstanceState
 from tests.observe.readings import TOKEN, instance, joined, launch, nodes, only, reading, record, remembering

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model import tags
-from reconciler.model.memory import Memory, NodeForgotten, NodeGone, NodeMissing, NodeOdd, NodeReady, NodeSeen
+from reconciler.model.facts import NodeForgotten, NodeGone, NodeMissing, NodeOdd, NodeReady, NodeSeen
+from reconciler.model.memory import Memory
 from reconciler.model.observed import Instance, InstanceState, Phase
 from reconciler.observe import Joined, Reading
 from tests.observe.readings import in_chef, instance, joined, launch, name, reading, record, remembering

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reconciler.model import tags
-from reconciler.model.memory import NodeMissing, NodeOdd, NodeReady, NodeSeen
+from reconciler.model.facts import NodeMissing, NodeOdd, NodeReady, NodeSeen
 from reconciler.model.observed import InstanceState, Phase
 from tests.observe.readings import (
     TOKEN,

@@ -11,7 +11,7 @@ from reconciler.adapters.journal import SqliteJournal
 from reconciler.errors import Denied, HivequeenError, Transient
 from reconciler.model import tags
 from reconciler.model.desired import Desired, ImageByParameter
-from reconciler.model.memory import (
+from reconciler.model.facts import (
     IntentLaunched,
     IntentOpened,
     NodeGone,

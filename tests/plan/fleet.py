@@ -22,20 +22,16 @@ from reconciler.model.actions import (
     TerminateNode,
 )
 from reconciler.model.desired import Desired
-from reconciler.model.memory import (
+from reconciler.model.facts import (
     Fact,
-    Intent,
     IntentEnded,
-    IntentState,
-    KnownEnvironment,
-    LaunchParameters,
-    Memory,
     RoleRecovered,
     RoleSettled,
     RoleTroubled,
     TeardownBegan,
     TeardownEnded,
 )
+from reconciler.model.memory import Intent, IntentState, KnownEnvironment, LaunchParameters, Memory
 from reconciler.model.names import ChefName, EnvironmentName, IntentToken, NodeName, RoleName, node_name, node_run_list
 from reconciler.model.observed import (
     ChefNode,

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from reconciler.model.desired import ImageById
+from reconciler.model.facts import RoleSettled, TeardownBegan
 from reconciler.model.findings import Origin
-from reconciler.model.memory import Backoff, Cause, RoleSettled, Suspension, TeardownBegan
+from reconciler.model.memory import Backoff, Cause, Suspension
 from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import Phase
 from reconciler.model.plan import Blocked, Guard, Plan

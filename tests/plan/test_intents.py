@@ -10,7 +10,8 @@ from reconciler.model import tags
 from reconciler.model.actions import ReplayLaunch
 from reconciler.model.desired import ImageById
 from reconciler.model.digest import content_digest
-from reconciler.model.memory import Intent, IntentEnded, IntentState
+from reconciler.model.facts import IntentEnded
+from reconciler.model.memory import Intent, IntentState
 from reconciler.model.names import IntentToken
 from reconciler.model.observed import Phase
 from reconciler.model.plan import EnvironmentPlan

@@ -23,7 +23,7 @@ from reconciler.model.actions import (
     TerminateNode,
 )
 from reconciler.model.desired import ImageById
-from reconciler.model.memory import RoleSettled, TeardownBegan
+from reconciler.model.facts import RoleSettled, TeardownBegan
 from reconciler.model.names import InstanceId
 from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan

@@ -7,7 +7,8 @@ import pytest
 from reconciler.model import tags
 from reconciler.model.actions import DeleteChefRole, TerminateNode
 from reconciler.model.desired import Environment
-from reconciler.model.memory import Memory, TeardownBegan
+from reconciler.model.facts import TeardownBegan
+from reconciler.model.memory import Memory
 from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import EnvironmentPlan, Guard
 from reconciler.plan import guard, plan

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from reconciler.model.actions import TerminateNode
-from reconciler.model.memory import Cause, Memory, TeardownBegan
+from reconciler.model.facts import TeardownBegan
+from reconciler.model.memory import Cause, Memory
 from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import EnvironmentPlan, Guard, Plan

@@ -4,7 +4,8 @@ import pytest
 
 from reconciler.model import tags
 from reconciler.model.actions import EnsureChefRole, LaunchNodes, TagNode, TerminateNode
-from reconciler.model.memory import Cause, RoleSettled
+from reconciler.model.facts import RoleSettled
+from reconciler.model.memory import Cause
 from reconciler.model.observed import Node, Phase
 from tests.plan.builders import (
     CHECKOUT,

@@ -5,7 +5,8 @@ import pytest
 from reconciler.model.actions import TerminateNode
 from reconciler.model.desired import Environment
 from reconciler.model.digest import content_digest
-from reconciler.model.memory import Cause, RoleRecovered, RoleSettled, TeardownBegan, TeardownEnded
+from reconciler.model.facts import RoleRecovered, RoleSettled, TeardownBegan, TeardownEnded
+from reconciler.model.memory import Cause
 from reconciler.model.names import ChefName
 from reconciler.model.observed import ChefRole, Node, Phase
 from reconciler.plan import plan

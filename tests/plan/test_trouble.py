@@ -7,7 +7,8 @@ import pytest
 
 from reconciler.model.desired import ImageById
 from reconciler.model.digest import content_digest
-from reconciler.model.memory import Memory, RoleRecovered, RoleTroubled, Trouble
+from reconciler.model.facts import RoleRecovered, RoleTroubled
+from reconciler.model.memory import Memory, Trouble
 from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import EnvironmentPlan
 from tests.plan.builders import (

@@ -10,7 +10,8 @@ import pytest
 from reconciler.daemon.operations import Operations
 from reconciler.errors import Denied, Transient
 from reconciler.model import tags
-from reconciler.model.memory import Backoff, EnvironmentFailed, Resumed
+from reconciler.model.facts import EnvironmentFailed, Resumed
+from reconciler.model.memory import Backoff
 from reconciler.model.names import (
     ChefName,
     EnvironmentName,

@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.model import tags
-from reconciler.model.memory import Approval, Approved, Resumed, Suspended, Suspension, TookOver
+from reconciler.model.facts import Approved, Resumed, Suspended, TookOver
+from reconciler.model.memory import Approval, Suspension
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.passes import Pass
 from reconciler.model.plan import Blocked, Guard

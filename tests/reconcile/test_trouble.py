@@ -3,7 +3,7 @@
 import pytest
 
 from reconciler.errors import Denied, Refused, Transient
-from reconciler.model.memory import Resumed
+from reconciler.model.facts import Resumed
 from reconciler.model.names import EnvironmentName, ImageId
 from reconciler.model.observed import InstanceState
 from tests.reconcile.world import CHECKOUT, PRODUCTION, World

@@ -6,11 +6,9 @@ import pytest
 
 from reconciler.model.actions import ActionName
 from reconciler.model.conditions import Condition, Event
-from reconciler.model.memory import (
-    Backoff,
+from reconciler.model.facts import (
     Fact,
     IntentEnded,
-    IntentState,
     NodeGone,
     NodeMissing,
     NodeReady,
@@ -18,6 +16,7 @@ from reconciler.model.memory import (
     TeardownBegan,
     TeardownEnded,
 )
+from reconciler.model.memory import Backoff, IntentState
 from reconciler.model.names import ChefName, IntentToken
 from reconciler.model.observed import ChefRole, Phase
 from reconciler.model.passes import Failure, Pass, Result

@@ -16,8 +16,9 @@ from reconciler.errors import Stalled
 from reconciler.model.actions import Action, ActionName
 from reconciler.model.conditions import ConditionType, Event
 from reconciler.model.desired import Frozen
+from reconciler.model.facts import NodeSeen, RevisionApplied, Suspended
 from reconciler.model.findings import Finding, Origin
-from reconciler.model.memory import NodeSeen, RevisionApplied, Suspended, Suspension
+from reconciler.model.memory import Suspension
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import Foreign, Phase
 from reconciler.model.passes import Failure, Pass

@@ -22,8 +22,9 @@ from reconciler.model.actions import (
     TerminateNode,
 )
 from reconciler.model.desired import Desired, Environment, Frozen, ImageById, Role
+from reconciler.model.facts import Fact
 from reconciler.model.findings import Finding, Origin
-from reconciler.model.memory import Cause, Fact, Intent, KnownEnvironment, LaunchParameters, Memory, NodeRecord
+from reconciler.model.memory import Cause, Intent, KnownEnvironment, LaunchParameters, Memory, NodeRecord
 from reconciler.model.names import (
     ChefName,
     EnvironmentName,

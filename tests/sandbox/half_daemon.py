@@ -19,7 +19,8 @@ from reconciler.enroll.register import Enrollment
 from reconciler.enroll.report import FirstRuns
 from reconciler.listener import Server, Tls
 from reconciler.model import tags
-from reconciler.model.memory import Intent, IntentLaunched, IntentOpened, LaunchParameters
+from reconciler.model.facts import IntentLaunched, IntentOpened
+from reconciler.model.memory import Intent, LaunchParameters
 from reconciler.model.names import ChefName, EnvironmentName, ImageId, InstanceId, IntentToken, RoleName
 from reconciler.model.observed import ChefEnvironment, ChefRole
 from reconciler.sandbox import Sandbox

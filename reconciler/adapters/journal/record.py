@@ -27,24 +27,21 @@ from reconciler.adapters.journal.tables import (
     terminations,
     troubles,
 )
-from reconciler.model.memory import (
+from reconciler.model.facts import (
     Approved,
     EnvironmentFailed,
     EnvironmentRecovered,
     Fact,
     FirstRunReported,
-    Intent,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
-    IntentState,
     Looked,
     NodeForgotten,
     NodeGone,
     NodeMissing,
     NodeOdd,
     NodeReady,
-    NodeRecord,
     NodeSeen,
     OfferingExhausted,
     RegistrationDeferred,
@@ -60,6 +57,7 @@ from reconciler.model.memory import (
     TerminationAsked,
     TookOver,
 )
+from reconciler.model.memory import Intent, IntentState, NodeRecord
 from reconciler.model.names import EnvironmentName, InstanceId, node_name
 
 # A settled intent outlives its nodes by this much: long enough to answer "who launched that?" after a bad week.

@@ -14,7 +14,8 @@ from reconciler.adapters.journal import file, rows, tables
 from reconciler.adapters.journal.recall import RAW_INTENTS, RAW_NODES, Recall
 from reconciler.adapters.journal.record import drop_expired, record
 from reconciler.model.conditions import Condition, Event
-from reconciler.model.memory import Fact, Intent, Memory, NodeRecord
+from reconciler.model.facts import Fact
+from reconciler.model.memory import Intent, Memory, NodeRecord
 from reconciler.model.names import EnvironmentName, InstanceId, IntentToken
 
 # About a year of an ordinary installation, and some 10 MB: more is for the log collector.

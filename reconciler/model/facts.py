@@ -1,0 +1,233 @@
+"""Facts: everything that is ever written to the journal. One call of `Journal.record` is one transaction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+from reconciler.model.memory import (
+    Approval,
+    Backoff,
+    Cause,
+    Exhausted,
+    Intent,
+    IntentState,
+    NodeRecord,
+    Suspension,
+    Trouble,
+)
+from reconciler.model.names import EnvironmentName, InstanceId, IntentToken, RevisionId, RoleName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionApplied:
+    """Accepted as desired, before anything acts on it. Moving on uses up the approval of the revision before, if any."""
+
+    revision: RevisionId
+    declared: frozenset[EnvironmentName]  # every name it holds, frozen ones included
+    # Of those that can be read, whether they are protected; of frozen ones what was known stays.
+    protection: Mapping[EnvironmentName, bool] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentOpened:
+    """Written before the call; written again, with `attempted_at`, before a replay (it overwrites that one field)."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentLaunched:
+    """The call answered, or a listing showed its instances. Also makes their node records (first sight = now)."""
+
+    token: IntentToken
+    instance_ids: tuple[InstanceId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentEnded:
+    """REFUSED or CLOSED, and why."""
+
+    token: IntentToken
+    state: IntentState
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSeen:
+    """An owned instance was listed for the first time, or again after it was missing, odd or thought gone: clears the marks."""
+
+    record: NodeRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeMissing:
+    """A complete listing lacked it. The first such moment is kept."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOdd:
+    """Sighted as unwanted or stopped. The first such moment is kept."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReady:
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeGone:
+    """Seen terminated: its Chef objects may go now."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeForgotten:
+    """Gone, and nothing of it is left in Chef."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationDeferred:
+    """It asked to register and got a 503: its deadline counts from now."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstRunReported:
+    instance_id: InstanceId
+    ok: bool
+    log: str  # the end of it, bounded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminationAsked:
+    """Recorded before the call, so that a crash cannot make the prune limit forget it."""
+
+    instance_id: InstanceId
+    environment: EnvironmentName
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeardownBegan:
+    environment: EnvironmentName
+    revision: RevisionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeardownEnded:
+    """Nothing of it is left: the environment is forgotten."""
+
+    environment: EnvironmentName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleSettled:
+    """Exactly this many nodes live, as declared."""
+
+    environment: EnvironmentName
+    role: RoleName
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleTroubled:
+    trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleRecovered:
+    environment: EnvironmentName
+    role: RoleName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferingExhausted:
+    exhausted: Exhausted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentFailed:
+    backoff: Backoff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRecovered:
+    """Ends its backoff."""
+
+    environment: EnvironmentName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended:
+    suspension: Suspension
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """Ends the suspension of exactly this environment (None: the one of everything), and its backoff (None: all).
+
+    Its roles' troubles (None: everybody's) become `failed=frozenset(), is_halted=False, since=now`: nodes that failed before that moment are
+    replaced and do not count again.
+    """
+
+    environment: EnvironmentName | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TookOver:
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """A pass read everything in its scope; recorded about once a minute, so that a time without a daemon shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SightedAgain:
+    """Reads work again after a time in which they failed: deadlines count from now."""
+
+
+Fact: TypeAlias = (
+    RevisionApplied
+    | IntentOpened
+    | IntentLaunched
+    | IntentEnded
+    | NodeSeen
+    | NodeMissing
+    | NodeOdd
+    | NodeReady
+    | NodeGone
+    | NodeForgotten
+    | RegistrationDeferred
+    | FirstRunReported
+    | TerminationAsked
+    | TeardownBegan
+    | TeardownEnded
+    | RoleSettled
+    | RoleTroubled
+    | RoleRecovered
+    | OfferingExhausted
+    | EnvironmentFailed
+    | EnvironmentRecovered
+    | Suspended
+    | Resumed
+    | Approved
+    | TookOver
+    | Looked
+    | SightedAgain
+)
