@@ -39,6 +39,10 @@ class NoCapacity(Refused):
     """EC2 has no room for this instance type in this subnet now; another offering may have."""
 
 
+class QuotaReached(Refused):
+    """The account may have no more of these now: others must go first, or somebody raises the quota."""
+
+
 class TokenMismatch(Refused):
     """The client token is known with other parameters: find the instances by their intent tag."""
 

@@ -14,6 +14,7 @@ from reconciler.model.observed import Observed
 from reconciler.model.passes import Failure, Outcome, Result, Scope
 from reconciler.model.plan import Blocked, Plan
 from reconciler.ports import Claim
+from reconciler.source.history import Told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class Look:
     failures: list[Failure] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     holds: list[Blocked] = field(default_factory=list)
+    told: Told = field(default_factory=Told)
     committed_at: datetime | None = None
     decision: Decision | None = None  # None: some stage failed, and nothing may be done
 

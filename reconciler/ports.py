@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from reconciler.model.commits import Commit
 from reconciler.model.conditions import Condition, Event
 from reconciler.model.desired import Image
 from reconciler.model.facts import Fact
@@ -47,14 +48,6 @@ class TreeEntry:
     blob: BlobId
     mode: str  # "100644", "100755", "120000" (symlink), "160000" (submodule)
     size: int | None  # bytes; None for a submodule
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    revision: RevisionId
-    author: str  # "Name <email>"
-    subject: str
-    at: datetime  # committer date
 
 
 class Repository(Protocol):
@@ -97,6 +90,29 @@ class Repository(Protocol):
             SourceRejected: it is unknown or unreadable; the same holds for `mark_applied`.
         """
 
+    def touched(
+        self, revision: RevisionId, paths: Collection[str], *, after: RevisionId | None = None
+    ) -> Mapping[str, Commit]:
+        """Of each path (relative to the watched folder) the newest commit that added, changed or removed it.
+
+        Only commits that `revision` descends from or is; with `after`, none that `after` descends from or is. A path
+        that none of them touched is left out. One walk over the history, whatever the number of paths.
+
+        Raises:
+            SourceRejected: a revision is unknown, or the history between is unreadable.
+        """
+
+    def remove(self, path: str, *, blob: BlobId, message: str) -> RevisionId:
+        """Commit the removal of one file (relative to the watched folder) to the branch and push it; the new revision.
+
+        A push that loses a race is made again on the newer tip. Success too if the file is gone there already.
+
+        Raises:
+            Conflict: the file is not this blob any more: somebody changed it, and nothing was pushed.
+            Transient: the repository could not be reached; the outcome is unknown.
+            Denied, Refused: the push is not allowed.
+        """
+
     def mark_applied(self, revision: RevisionId) -> None:
         """Set `refs/hivequeen/applied` in the mirror, so that the revision is never collected."""
 
@@ -129,7 +145,8 @@ class Cloud(Protocol):
             NoCapacity: EC2 has no room for this offering now.
             TokenMismatch, TokenSpent: see errors.
             Denied: permissions.
-            Refused: anything else for certain (bad image, quota…).
+            QuotaReached: the account may have no more now.
+            Refused: anything else for certain (bad image…): the same call can never succeed.
         """
 
     def terminate(self, instance_ids: Collection[InstanceId]) -> None:
@@ -139,6 +156,23 @@ class Cloud(Protocol):
             Transient: the outcome is unknown.
             Refused: EC2 will not do it (permissions; termination protection: it spares the whole availability zone of
                 a protected instance, and terminates those of other zones all the same).
+        """
+
+    def stop(self, instance_ids: Collection[InstanceId]) -> None:
+        """Ask for these to be stopped in one call. One already stopped, or gone, is success.
+
+        Raises:
+            Transient: the outcome is unknown.
+            Refused: EC2 will not do it (permissions, an instance that cannot be stopped).
+        """
+
+    def start(self, instance_ids: Collection[InstanceId]) -> None:
+        """Ask for these to be started in one call. One already running, or gone, is success.
+
+        Raises:
+            Transient: the outcome is unknown.
+            NoCapacity: EC2 has no room for them now; none was started.
+            Refused: EC2 will not do it.
         """
 
     def set_tags(self, instance_ids: Collection[InstanceId], tags: Mapping[str, str]) -> None:

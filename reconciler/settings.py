@@ -118,6 +118,11 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TeardownSettings:
+    grace_s: float = 300  # from the commit to the first removal: time to revert it with nothing lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     fleet: FleetId
     repository: RepositorySettings
@@ -132,6 +137,8 @@ class Settings:
     intervals: Intervals = field(default_factory=Intervals)
     deadlines: Deadlines = field(default_factory=Deadlines)
     limits: Limits = field(default_factory=Limits)
+    teardown: TeardownSettings = field(default_factory=TeardownSettings)
+    quarantine_s: float = 0  # the newest failed node of a role is kept so long, to be looked at
     concurrency: int = 8  # environments converged at the same time
 
     @property
@@ -150,6 +157,8 @@ class Settings:
             orphan_age=timedelta(seconds=self.limits.orphan_age_s),
             failures_in_a_row=self.limits.failures_in_a_row,
             progress=timedelta(seconds=self.intervals.progress_s),
+            teardown_grace=timedelta(seconds=self.teardown.grace_s),
+            quarantine=timedelta(seconds=self.quarantine_s),
         )
 
 
@@ -169,7 +178,7 @@ _FILES: Final[tuple[tuple[str, str], ...]] = (
     ("tls", "certificate"),
     ("tls", "key"),
 )
-_DURATIONS: Final = frozenset({"interval", "poll", "resync", "progress", "launch", "bootstrap", "orphan_age"})
+_DURATIONS: Final = frozenset({"interval", "poll", "resync", "progress", "launch", "bootstrap", "orphan_age", "grace"})
 _REMOTE_URLS: Final = (
     re.compile(r"https://[^\s/-]\S*"),
     re.compile(r"ssh://(?:[\w.+][\w.+-]*@)?[\w\[]\S*"),
@@ -319,6 +328,8 @@ def _settings(tree: Mapping[str, Any], folder: Path) -> Settings:
         given["tls"] = TlsSettings(**_fields(tree, "tls", folder))
     if tree.get("control"):
         given["control"] = Path(tree["control"])
+    if tree.get("quarantine"):
+        given["quarantine_s"] = _seconds(tree["quarantine"])
     if tree.get("concurrency"):
         given["concurrency"] = int(tree["concurrency"])
     if tree.get("state"):
@@ -333,6 +344,7 @@ def _settings(tree: Mapping[str, Any], folder: Path) -> Settings:
         intervals=Intervals(**_fields(tree, "intervals", folder)),
         deadlines=Deadlines(**_fields(tree, "deadlines", folder)),
         limits=Limits(**_limits(_fields(tree, "limits", folder))),
+        teardown=TeardownSettings(**_fields(tree, "teardown", folder)),
         **given,
     )
 

@@ -21,8 +21,9 @@ from reconciler.adapters.git_mirror import (
 )
 from reconciler.adapters.git_process import Git
 from reconciler.errors import SourceRejected, Stalled, Transient
+from reconciler.model.commits import Commit
 from reconciler.model.names import BlobId, RevisionId
-from reconciler.ports import Commit, RequestCounter, TreeEntry
+from reconciler.ports import RequestCounter, TreeEntry
 from reconciler.settings import RepositorySettings
 
 TIP: Final = "refs/hivequeen/tip"

@@ -22,6 +22,8 @@ class ActionName(StrEnum):
     REPLAY_LAUNCH = "replay_launch"
     REPLACE_NODE = "replace_node"
     TAG_NODE = "tag_node"
+    STOP_NODE = "stop_node"
+    START_NODE = "start_node"
     TERMINATE_NODE = "terminate_node"
     DELETE_CHEF_NODE = "delete_chef_node"
     DELETE_CHEF_CLIENT = "delete_chef_client"
@@ -146,6 +148,30 @@ class TagNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StopNode:
+    """Stop a node for the hours in which its schedule lets it sleep."""
+
+    name: ClassVar[ActionName] = ActionName.STOP_NODE
+    environment: EnvironmentName
+    role: RoleName
+    node: NodeName
+    instance_id: InstanceId
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartNode:
+    """Start a node that its schedule let sleep."""
+
+    name: ClassVar[ActionName] = ActionName.START_NODE
+    environment: EnvironmentName
+    role: RoleName
+    node: NodeName
+    instance_id: InstanceId
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TerminateNode:
     name: ClassVar[ActionName] = ActionName.TERMINATE_NODE
     environment: EnvironmentName
@@ -206,6 +232,8 @@ Action: TypeAlias = (
     | ReplayLaunch
     | ReplaceNode
     | TagNode
+    | StopNode
+    | StartNode
     | TerminateNode
     | DeleteChefNode
     | DeleteChefClient

@@ -13,6 +13,8 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"  # a person must act
     HELD = "Held"  # a guard blocks a removal until somebody approves
     SUSPENDED = "Suspended"
+    ENDING = "Ending"  # it is to be torn down, or is being: its file is gone
+    EXPIRED = "Expired"  # its lifetime is over: it is to be torn down, or was
     STALE = "Stale"  # a node was ready, but Chef has not heard of it for long
     LOST = "Lost"  # an instance of ours lost its tag
     NOT_OWNER = "NotOwner"  # the claim is somebody else's: read-only

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TypeAlias, Union
 
@@ -77,6 +78,24 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When the nodes sleep: they are stopped and started, not terminated."""
+
+    stop: str  # a cron line, "0 20 * * 1-5"
+    start: str
+    timezone: str  # IANA name, "Europe/Berlin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetime:
+    """How long an environment lives, and when it sleeps. The default lives, awake, until its file is deleted."""
+
+    ttl: timedelta | None = None  # counted from the newest commit that touched the file
+    expires_at: datetime | None = None  # a date that the file names; the earlier of the two counts
+    schedule: Schedule | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """What one file declares."""
 
@@ -88,6 +107,7 @@ class Environment:
     commit: str | None = None  # of the application
     protected: bool = False
     suspend: bool = False
+    lifetime: Lifetime = Lifetime()
     chef_environment: ChefName | None = None  # an existing one, used read-only; None: `{name}` is generated
     roles: Mapping[RoleName, Role]
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}), compare=False)

@@ -9,9 +9,12 @@ from reconciler.model.memory import (
     Approval,
     Backoff,
     Cause,
+    EndingCause,
     Exhausted,
+    ExpiryNotice,
     Intent,
     IntentState,
+    Item,
     NodeRecord,
     Suspension,
     Trouble,
@@ -75,6 +78,13 @@ class NodeOdd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFailed:
+    """Past a deadline, or its first run failed. The first such moment is kept."""
+
+    instance_id: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReady:
     instance_id: InstanceId
 
@@ -120,6 +130,58 @@ class TerminationAsked:
 class TeardownBegan:
     environment: EnvironmentName
     revision: RevisionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentEnding:
+    """It is to go: the grace period counts from now. The first such fact is kept until the ending is cancelled.
+
+    `RevisionApplied` cancels the endings with cause REMOVED of all that it declares.
+    """
+
+    environment: EnvironmentName
+    cause: EndingCause
+    revision: RevisionId
+    author: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndingCancelled:
+    """It was renewed: its ending is forgotten, and so is the teardown, if that had begun."""
+
+    environment: EnvironmentName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeardownItems:
+    """What a teardown found to remove, and what of it was seen gone now. The first sighting of each is kept."""
+
+    environment: EnvironmentName
+    found: frozenset[Item] = frozenset()
+    gone: frozenset[Item] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiryNoticed:
+    """A notice was given before an environment expires. The newest replaces those before."""
+
+    environment: EnvironmentName
+    notice: ExpiryNotice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanSighted:
+    """A generated Chef object that nobody declares or remembers. The first sighting is kept."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanCleared:
+    """It is gone, or wanted again."""
+
+    item: Item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +272,7 @@ Fact: TypeAlias = (
     | NodeSeen
     | NodeMissing
     | NodeOdd
+    | NodeFailed
     | NodeReady
     | NodeGone
     | NodeForgotten
@@ -217,6 +280,12 @@ Fact: TypeAlias = (
     | FirstRunReported
     | TerminationAsked
     | TeardownBegan
+    | EnvironmentEnding
+    | EndingCancelled
+    | TeardownItems
+    | ExpiryNoticed
+    | OrphanSighted
+    | OrphanCleared
     | TeardownEnded
     | RoleSettled
     | RoleTroubled

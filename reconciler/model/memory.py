@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -79,6 +79,7 @@ class NodeRecord:
     first_run_log: str = ""  # the end of it
     missing_since: datetime | None = None  # not in complete listings since
     odd_since: datetime | None = None  # first sighting as unwanted or stopped
+    failed_at: datetime | None = None  # first sighting as failed
     gone_at: datetime | None = None  # seen terminated
 
 
@@ -163,10 +164,14 @@ class Trouble:
     role: RoleName
     content: str  # digest of the role's declared content when it failed: a commit that changes it starts afresh
     failed: frozenset[str]  # what failed in this streak: instance ids and intent tokens, so that none counts twice
-    is_halted: bool  # nothing launches until a commit touches the role, or `hivequeen resume`
+    # Nothing launches until a commit touches the role, or `hivequeen resume`: a newcomer failed while nodes were being
+    # replaced, or EC2 refused the launch for good.
+    is_halted: bool
     message: str
     remedy: str
     since: datetime  # of this streak: only nodes launched after it count in it
+    # The breaker is open: nothing launches before this moment, and from then on one node at a time, as a canary.
+    retry_at: datetime | None = None
 
     @property
     def failures(self) -> int:
@@ -181,6 +186,54 @@ class Backoff:
     message: str
 
 
+class ItemKind(StrEnum):
+    """What an environment is made of, in the order in which it goes."""
+
+    INSTANCE = "instance"
+    CHEF_NODE = "chef node"
+    CHEF_CLIENT = "chef client"
+    CHEF_ROLE = "chef role"
+    CHEF_ENVIRONMENT = "chef environment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Item:
+    """One thing that we own, by the name under which EC2 or Chef knows it."""
+
+    kind: ItemKind
+    name: str
+
+
+class EndingCause(StrEnum):
+    REMOVED = "removed"  # a commit deleted its file
+    EXPIRED = "expired"  # its lifetime is over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Why and since when an environment is to go.
+
+    For the grace period from `at` nothing is removed: a commit that restores the file, or renews it, cancels the ending
+    with nothing lost.
+    """
+
+    cause: EndingCause
+    at: datetime
+    revision: RevisionId  # the commit that deleted the file, or the one that its lifetime counts from
+    author: str  # of that commit; "" where it cannot be told
+    file: str  # "environments.d/checkout.yml"
+    # All that was there when the teardown began or was found later, and when each was seen gone: the receipt.
+    items: Mapping[Item, datetime | None] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiryNotice:
+    """The last notice that was given before an environment expires."""
+
+    expires_at: datetime
+    ahead: timedelta  # as in the settings: "1 day before"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownEnvironment:
     """An environment that some applied revision declared, until its teardown has ended."""
@@ -188,7 +241,9 @@ class KnownEnvironment:
     name: EnvironmentName
     declared_by: RevisionId  # newest applied revision that declared it
     is_protected: bool = False  # as that revision said, whether it reached the resources or not
-    teardown_began_at: datetime | None = None
+    ending: Ending | None = None
+    notice: ExpiryNotice | None = None
+    teardown_began_at: datetime | None = None  # with its first removal: from then on the ending waits for nothing
     teardown_revision: RevisionId | None = None
 
 
@@ -226,6 +281,8 @@ class Memory:
     troubles: Mapping[tuple[EnvironmentName, RoleName], Trouble] = field(default_factory=lambda: MappingProxyType({}))
     backoffs: Mapping[EnvironmentName, Backoff] = field(default_factory=lambda: MappingProxyType({}))
     exhausted: tuple[Exhausted, ...] = ()  # in force
+    # Generated Chef objects that nobody declares or remembers, with the first sighting of each.
+    orphans: Mapping[Item, datetime] = field(default_factory=lambda: MappingProxyType({}))
     settled: Mapping[tuple[EnvironmentName, RoleName], int] = field(
         default_factory=lambda: MappingProxyType({})
     )  # count that the role last held exactly

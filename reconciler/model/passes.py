@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from reconciler.model.actions import Action
+from reconciler.model.commits import Commit
 from reconciler.model.desired import Desired
 from reconciler.model.facts import Fact
 from reconciler.model.memory import Memory
@@ -68,6 +69,7 @@ class Pass:
     started_at: datetime
     ended_at: datetime
     revision: RevisionId | None = None  # desired state came from it
+    commit: Commit | None = None  # that revision's, where it could be read
     committed_at: datetime | None = None  # set in the pass that first accepts the revision
     desired: Desired | None = None
     observed: Observed | None = None

@@ -1,6 +1,7 @@
 """A plan is data: what would be done now, what a guard holds back, and what is merely awaited."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from reconciler.model.actions import Action
@@ -18,6 +19,8 @@ class Guard(StrEnum):
     HISTORY = "history"  # the newest revision does not descend from the applied one
     EMPTY_REVISION = "empty_revision"  # it declares no environment while the fleet has several
     PROTECTED = "protected"
+    GRACE = "grace"  # a teardown that a commit can still cancel
+    POLICY = "policy"  # settings do not allow it to grow so
     PRUNE_NODES = "prune_nodes"
     PRUNE_ENVIRONMENTS = "prune_environments"
 
@@ -30,6 +33,8 @@ class Blocked:
     message: str
     remedy: str  # "hivequeen approve 3f2a…", "hivequeen resume checkout"
     digest: str = ""  # what `hivequeen approve` takes; empty where approval is not the way out
+    actor: str = ""  # who is behind it: the one who suspended, or the author of the commit that asks for the removal
+    until: datetime | None = None  # it ends by itself then
     actions: tuple[Action, ...] = ()
 
 
@@ -59,6 +64,7 @@ class EnvironmentPlan:
     stalls: tuple[Stall, ...] = ()
     is_declared: bool = True  # False: being torn down, or swept
     is_frozen: bool = False
+    due_at: datetime | None = None  # when something of it comes due that only needs time: a grace period, a canary
     facts: tuple[Fact, ...] = ()  # what planning concluded and the journal should keep (RoleSettled, TeardownEnded…)
 
     @property

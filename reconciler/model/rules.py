@@ -22,6 +22,8 @@ PRUNE_WINDOW: Final = timedelta(hours=1)
 # An offering without capacity is skipped for this long.
 EXHAUSTED_FOR: Final = timedelta(minutes=3)
 BACKOFF_MAX: Final = timedelta(minutes=15)  # between tries of one environment
+# From a role's failures in a row to its next canary; it doubles with each that fails, up to BACKOFF_MAX.
+CANARY_PAUSE: Final = timedelta(minutes=1)
 BATCH_SIZE_MAX: Final = 100  # nodes of one RunInstances call
 
 
@@ -38,4 +40,6 @@ class Rules:
     environments_share: float = 0.20
     orphan_age: timedelta = timedelta(minutes=10)
     failures_in_a_row: int = 3
+    teardown_grace: timedelta = timedelta(minutes=5)  # in which a commit cancels a teardown with nothing lost
+    quarantine: timedelta = timedelta(0)  # the newest failed node of a role is kept so long, to be looked at
     progress: timedelta = timedelta(seconds=5)  # look again at what is awaited

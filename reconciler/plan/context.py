@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 
+from reconciler.model.commits import Commit
 from reconciler.model.desired import Desired
 from reconciler.model.memory import Intent, IntentState, Memory
 from reconciler.model.names import EnvironmentName, RevisionId
@@ -20,6 +22,9 @@ class Context:
     memory: Memory
     rules: Rules
     now: datetime
+    commit: Commit | None = None  # of the revision; None where it could not be read
+    # Of files that are gone, and of those whose lifetime counts from it: the newest commit that touched them, by path.
+    touched: Mapping[str, Commit] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def revision(self) -> RevisionId:

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from reconciler.errors import SourceRejected, Stalled, Transient
+from reconciler.model.commits import Commit
 from reconciler.model.names import BlobId, RevisionId
-from reconciler.ports import Commit, TreeEntry
+from reconciler.ports import TreeEntry
 
 AUTHOR = "Jessica <jessica@example.com>"
 FIRST_COMMIT_AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)

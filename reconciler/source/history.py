@@ -1,0 +1,77 @@
+"""What the history says of a revision and its files: who made it, and which commit touched which file last."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from reconciler.errors import HivequeenError
+from reconciler.model.commits import Commit
+from reconciler.model.desired import Desired
+from reconciler.model.memory import Memory
+from reconciler.model.names import RevisionId
+from reconciler.ports import Repository
+
+_ENDINGS = (".yml", ".yaml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The default is a history that nothing is known of: nobody is named, and nothing expires."""
+
+    commit: Commit | None = None  # of the revision itself
+    touched: Mapping[str, Commit] = field(default_factory=lambda: MappingProxyType({}))  # by path, "checkout.yml"
+
+
+class History:
+    """Asks only about files of which somebody needs to know, and walks only over what is new since it asked last."""
+
+    def __init__(self, repository: Repository, *, folder: str) -> None:
+        self._repository = repository
+        self._folder = folder
+        self._commit: Commit | None = None
+        self._walked: RevisionId | None = None  # the revision up to which `_lasting` is right
+        self._lasting: Mapping[str, Commit] = {}  # of declared files whose lifetime counts from it
+
+    def tell(self, desired: Desired, memory: Memory) -> tuple[Told, HivequeenError | None]:
+        """Of the revision, of files that are gone, and of those with a time to live.
+
+        The error is there where the history could not be read; what it would have said is left out then.
+        """
+        try:
+            return Told(commit=self._commit_of(desired.revision), touched=self._touched(desired, memory)), None
+        except HivequeenError as error:
+            return Told(commit=self._commit), error
+
+    def _commit_of(self, revision: RevisionId) -> Commit:
+        if self._commit is None or self._commit.revision != revision:
+            self._commit = None
+            self._commit = self._repository.commit(revision)
+        return self._commit
+
+    def _touched(self, desired: Desired, memory: Memory) -> Mapping[str, Commit]:
+        self._follow(desired)
+        gone = {
+            f"{name}{ending}"
+            for name, known in memory.environments.items()
+            if name not in desired.names and known.ending is None
+            for ending in _ENDINGS
+        }
+        found = self._repository.touched(desired.revision, gone) if gone else {}
+        return {**self._lasting, **found}
+
+    def _follow(self, desired: Desired) -> None:
+        """Bring what is known of declared files up to the revision; of new ones the whole history is asked."""
+        wanted = {
+            environment.origin.file.removeprefix(f"{self._folder}/")
+            for environment in desired.environments.values()
+            if environment.lifetime.ttl is not None
+        }
+        lasting = {path: commit for path, commit in self._lasting.items() if path in wanted}
+        if lasting and self._walked != desired.revision:
+            if self._walked is not None and self._repository.descends(desired.revision, self._walked):
+                lasting |= self._repository.touched(desired.revision, set(lasting), after=self._walked)
+            else:
+                lasting = {}
+        if unknown := wanted - set(lasting):
+            lasting |= self._repository.touched(desired.revision, unknown)
+        self._lasting, self._walked = lasting, desired.revision
