@@ -133,6 +133,7 @@ class Sandbox:
             "control": str(folder / "control.sock"),
             "state": f"sqlite:///{folder / 'state.db'}",
             "intervals": {"progress": "1s"},  # here nodes boot within seconds
+            "teardown": {"grace": "0s"},  # and whoever tries it out wants to see the end
         }
 
     def _write(self, name: str, content: str) -> None:
