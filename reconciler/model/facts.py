@@ -24,7 +24,11 @@ from reconciler.model.names import EnvironmentName, InstanceId, IntentToken, Rev
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionApplied:
-    """Accepted as desired, before anything acts on it. Moving on uses up the approval of the revision before, if any."""
+    """Accepted as desired, before anything acts on it. Moving on uses up the approval of the revision before, if any.
+
+    Of all that it declares the endings with cause REMOVED are forgotten, with their teardown and its items. One with
+    cause EXPIRED stays, and its teardown goes on: only `EndingCancelled` ends it.
+    """
 
     revision: RevisionId
     declared: frozenset[EnvironmentName]  # every name it holds, frozen ones included
@@ -128,6 +132,8 @@ class TerminationAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeardownBegan:
+    """Written before the first removal. The first such moment is kept until the teardown has ended."""
+
     environment: EnvironmentName
     revision: RevisionId
 
@@ -136,7 +142,7 @@ class TeardownBegan:
 class EnvironmentEnding:
     """It is to go: the grace period counts from now. The first such fact is kept until the ending is cancelled.
 
-    `RevisionApplied` cancels the endings with cause REMOVED of all that it declares.
+    One that is torn down because it EXPIRED and then loses its file keeps that ending: it is going already.
     """
 
     environment: EnvironmentName
@@ -148,14 +154,17 @@ class EnvironmentEnding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndingCancelled:
-    """It was renewed: its ending is forgotten, and so is the teardown, if that had begun."""
+    """It was renewed: its ending is forgotten with its items, and so is the teardown, if that had begun."""
 
     environment: EnvironmentName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeardownItems:
-    """What a teardown found to remove, and what of it was seen gone now. The first sighting of each is kept."""
+    """What a teardown found to remove, and what of it was seen gone now. The first sighting of each is kept.
+
+    They belong to the ending: without one this changes nothing.
+    """
 
     environment: EnvironmentName
     found: frozenset[Item] = frozenset()
@@ -186,7 +195,12 @@ class OrphanCleared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeardownEnded:
-    """Nothing of it is left: the environment is forgotten."""
+    """Nothing of it is left: the environment is forgotten, with its ending, its notice and its items.
+
+    Unless it EXPIRED and the applied revision still declares it. Then the environment, its ending with the items (the
+    receipt) and its notice stay, so that it neither ends nor launches again, and only `teardown_began_at` is cleared,
+    so that this is written once. `EndingCancelled` brings it back; once its file is gone, this fact forgets it.
+    """
 
     environment: EnvironmentName
 
@@ -237,8 +251,8 @@ class Suspended:
 class Resumed:
     """Ends the suspension of exactly this environment (None: the one of everything), and its backoff (None: all).
 
-    Its roles' troubles (None: everybody's) become `failed=frozenset(), is_halted=False, since=now`: nodes that failed before that moment are
-    replaced and do not count again.
+    Its roles' troubles (None: everybody's) become `failed=frozenset(), is_halted=False, retry_at=None, since=now`: nodes
+    that failed before that moment are replaced and do not count again.
     """
 
     environment: EnvironmentName | None

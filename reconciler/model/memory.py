@@ -244,7 +244,6 @@ class KnownEnvironment:
     ending: Ending | None = None
     notice: ExpiryNotice | None = None
     teardown_began_at: datetime | None = None  # with its first removal: from then on the ending waits for nothing
-    teardown_revision: RevisionId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

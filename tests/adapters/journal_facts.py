@@ -6,14 +6,18 @@ from hypothesis import strategies as st
 
 from reconciler.model.facts import (
     Approved,
+    EndingCancelled,
+    EnvironmentEnding,
     EnvironmentFailed,
     EnvironmentRecovered,
+    ExpiryNoticed,
     Fact,
     FirstRunReported,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
     Looked,
+    NodeFailed,
     NodeForgotten,
     NodeGone,
     NodeMissing,
@@ -21,6 +25,8 @@ from reconciler.model.facts import (
     NodeReady,
     NodeSeen,
     OfferingExhausted,
+    OrphanCleared,
+    OrphanSighted,
     RegistrationDeferred,
     Resumed,
     RevisionApplied,
@@ -31,6 +37,7 @@ from reconciler.model.facts import (
     Suspended,
     TeardownBegan,
     TeardownEnded,
+    TeardownItems,
     TerminationAsked,
     TookOver,
 )
@@ -38,9 +45,13 @@ from reconciler.model.memory import (
     Approval,
     Backoff,
     Cause,
+    EndingCause,
     Exhausted,
+    ExpiryNotice,
     Intent,
     IntentState,
+    Item,
+    ItemKind,
     LaunchParameters,
     NodeRecord,
     Removal,
@@ -135,6 +146,7 @@ nodes = st.builds(
     first_run_log=texts,
     missing_since=st.none() | moments,
     odd_since=st.none() | moments,
+    failed_at=st.none() | moments,
     gone_at=st.none() | moments,
 )
 removals = st.builds(
@@ -171,7 +183,12 @@ troubles = st.builds(
     message=texts,
     remedy=texts,
     since=moments,
+    retry_at=st.none() | moments,
 )
+notices = st.builds(
+    ExpiryNotice, expires_at=moments, ahead=st.integers(0, 10**12).map(lambda n: timedelta(microseconds=n))
+)
+items = st.builds(Item, kind=st.sampled_from(ItemKind), name=st.sampled_from(["checkout", "checkout-web", "i-1"]))
 backoffs = st.builds(Backoff, environment=environments, failures=st.integers(1, 9), until=moments, message=texts)
 offerings = st.builds(
     Exhausted,
@@ -195,6 +212,7 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(NodeSeen, record=nodes),
     st.builds(NodeMissing, instance_id=instance_ids),
     st.builds(NodeOdd, instance_id=instance_ids),
+    st.builds(NodeFailed, instance_id=instance_ids),
     st.builds(NodeReady, instance_id=instance_ids),
     st.builds(NodeGone, instance_id=instance_ids),
     st.builds(NodeForgotten, instance_id=instance_ids),
@@ -202,7 +220,25 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(FirstRunReported, instance_id=instance_ids, ok=st.booleans(), log=texts),
     st.builds(TerminationAsked, instance_id=instance_ids, environment=environments, cause=st.sampled_from(Cause)),
     st.builds(TeardownBegan, environment=environments, revision=revisions),
+    st.builds(
+        EnvironmentEnding,
+        environment=environments,
+        cause=st.sampled_from(EndingCause),
+        revision=revisions,
+        author=texts,
+        file=st.just("environments.d/checkout.yml"),
+    ),
+    st.builds(EndingCancelled, environment=environments),
+    st.builds(
+        TeardownItems,
+        environment=environments,
+        found=st.frozensets(items, max_size=3),
+        gone=st.frozensets(items, max_size=2),
+    ),
     st.builds(TeardownEnded, environment=environments),
+    st.builds(ExpiryNoticed, environment=environments, notice=notices),
+    st.builds(OrphanSighted, item=items),
+    st.builds(OrphanCleared, item=items),
     st.builds(RoleSettled, environment=environments, role=roles, count=st.integers(0, 9)),
     st.builds(RoleTroubled, trouble=troubles),
     st.builds(RoleRecovered, environment=environments, role=roles),

@@ -7,14 +7,18 @@ from typing import TypeVar
 
 from reconciler.model.facts import (
     Approved,
+    EndingCancelled,
+    EnvironmentEnding,
     EnvironmentFailed,
     EnvironmentRecovered,
+    ExpiryNoticed,
     Fact,
     FirstRunReported,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
     Looked,
+    NodeFailed,
     NodeForgotten,
     NodeGone,
     NodeMissing,
@@ -22,6 +26,8 @@ from reconciler.model.facts import (
     NodeReady,
     NodeSeen,
     OfferingExhausted,
+    OrphanCleared,
+    OrphanSighted,
     RegistrationDeferred,
     Resumed,
     RevisionApplied,
@@ -32,10 +38,13 @@ from reconciler.model.facts import (
     Suspended,
     TeardownBegan,
     TeardownEnded,
+    TeardownItems,
     TerminationAsked,
     TookOver,
 )
 from reconciler.model.memory import (
+    Ending,
+    EndingCause,
     Exhausted,
     Intent,
     IntentState,
@@ -45,7 +54,7 @@ from reconciler.model.memory import (
     Suspension,
     Termination,
 )
-from reconciler.model.names import EnvironmentName, InstallationId, InstanceId, node_name
+from reconciler.model.names import EnvironmentName, InstallationId, InstanceId, RevisionId, node_name
 
 HOUR = timedelta(hours=1)
 
@@ -111,17 +120,8 @@ class JournalModel:
     def _record(self, at: datetime, fact: Fact) -> None:  # noqa: C901, PLR0912, PLR0915 -- one case per kind of fact
         memory = self.memory
         match fact:
-            case RevisionApplied(revision=revision, declared=declared, protection=protection):
-                known = {
-                    name: KnownEnvironment(
-                        name=name,
-                        declared_by=revision,
-                        is_protected=protection.get(
-                            name, name in memory.environments and memory.environments[name].is_protected
-                        ),
-                    )
-                    for name in declared
-                }
+            case RevisionApplied(revision=revision, declared=declared):
+                known = {name: self._declared(memory.environments.get(name), name, fact) for name in declared}
                 self.memory = replace(
                     memory,
                     applied=revision,
@@ -147,6 +147,9 @@ class JournalModel:
             case NodeOdd(instance_id=instance_id):
                 if (node := memory.nodes.get(instance_id)) is not None:
                     self._set_node(replace(node, odd_since=node.odd_since or at))
+            case NodeFailed(instance_id=instance_id):
+                if (node := memory.nodes.get(instance_id)) is not None:
+                    self._set_node(replace(node, failed_at=node.failed_at or at))
             case NodeReady(instance_id=instance_id):
                 if (node := memory.nodes.get(instance_id)) is not None:
                     self._set_node(replace(node, ready_at=node.ready_at or at))
@@ -167,23 +170,29 @@ class JournalModel:
                     self.terminations[instance_id] = Termination(
                         instance_id=instance_id, environment=environment, cause=cause, at=at
                     )
+            case EnvironmentEnding(environment=name, cause=cause, revision=revision, author=author, file=file):
+                ending = Ending(cause=cause, at=at, revision=revision, author=author, file=file)
+                one = self._known(name, revision)
+                self._set_environment(replace(one, ending=one.ending or ending))
+            case EndingCancelled(environment=name):
+                if name in memory.environments:
+                    self._set_environment(replace(memory.environments[name], ending=None, teardown_began_at=None))
+            case ExpiryNoticed(environment=name, notice=notice):
+                if name in memory.environments:
+                    self._set_environment(replace(memory.environments[name], notice=notice))
             case TeardownBegan(environment=name, revision=revision):
-                environment_known = memory.environments.get(name) or KnownEnvironment(name=name, declared_by=revision)
-                if environment_known.teardown_began_at is None:
-                    begun = replace(environment_known, teardown_began_at=at, teardown_revision=revision)
-                    self.memory = replace(
-                        memory,
-                        environments={**memory.environments, name: begun},
-                        teardowns={**memory.teardowns, name: at},
-                    )
+                one = self._known(name, revision)
+                if one.teardown_began_at is None:
+                    self._set_environment(replace(one, teardown_began_at=at))
+                    self.memory = replace(self.memory, teardowns={**memory.teardowns, name: at})
+            case TeardownItems():
+                self._list(at, fact)
             case TeardownEnded(environment=name):
-                self.memory = replace(
-                    memory,
-                    environments=_without(memory.environments, name),
-                    settled={key: count for key, count in memory.settled.items() if key[0] != name},
-                    troubles={key: trouble for key, trouble in memory.troubles.items() if key[0] != name},
-                    backoffs=_without(memory.backoffs, name),
-                )
+                self._end(name)
+            case OrphanSighted(item=item):
+                self.memory = replace(memory, orphans={item: at, **memory.orphans})
+            case OrphanCleared(item=item):
+                self.memory = replace(memory, orphans=_without(memory.orphans, item))
             case RoleSettled(environment=name, role=role, count=count):
                 self.memory = replace(memory, settled={**memory.settled, (name, role): count})
             case RoleTroubled(trouble=trouble):
@@ -248,6 +257,7 @@ class JournalModel:
                 registered_at=known.registered_at or seen.registered_at,
                 deferred_at=known.deferred_at or seen.deferred_at,
                 ready_at=known.ready_at or seen.ready_at,
+                failed_at=known.failed_at or seen.failed_at,
                 first_run_ok=known.first_run_ok if has_reported else seen.first_run_ok,
                 first_run_log=known.first_run_log if has_reported else seen.first_run_log,
             )
@@ -259,12 +269,50 @@ class JournalModel:
             self.memory,
             backoffs=_without(self.memory.backoffs, scope) if scope else {},
             troubles={
-                key: replace(trouble, failed=frozenset(), is_halted=False, since=at)
+                key: replace(trouble, failed=frozenset(), is_halted=False, retry_at=None, since=at)
                 if scope in (None, key[0])
                 else trouble
                 for key, trouble in self.memory.troubles.items()
             },
         )
+
+    def _declared(
+        self, before: KnownEnvironment | None, name: EnvironmentName, fact: RevisionApplied
+    ) -> KnownEnvironment:
+        one = before or KnownEnvironment(name=name, declared_by=fact.revision)
+        if not _is_expired(one):
+            one = replace(one, ending=None, teardown_began_at=None)
+        return replace(one, declared_by=fact.revision, is_protected=fact.protection.get(name, one.is_protected))
+
+    def _known(self, name: EnvironmentName, revision: RevisionId) -> KnownEnvironment:
+        return self.memory.environments.get(name) or KnownEnvironment(name=name, declared_by=revision)
+
+    def _list(self, at: datetime, fact: TeardownItems) -> None:
+        one = self.memory.environments.get(fact.environment)
+        if one is None or one.ending is None:
+            return
+        items = dict(one.ending.items)
+        for item in fact.found:
+            items.setdefault(item, None)
+        for item in fact.gone:
+            items[item] = items.get(item) or at
+        self._set_environment(replace(one, ending=replace(one.ending, items=items)))
+
+    def _end(self, name: EnvironmentName) -> None:
+        memory = self.memory
+        self.memory = replace(
+            memory,
+            environments=_without(memory.environments, name),
+            settled={key: count for key, count in memory.settled.items() if key[0] != name},
+            troubles={key: trouble for key, trouble in memory.troubles.items() if key[0] != name},
+            backoffs=_without(memory.backoffs, name),
+        )
+        one = memory.environments.get(name)
+        if one is not None and _is_expired(one) and one.declared_by == memory.applied:
+            self._set_environment(replace(one, teardown_began_at=None))
+
+    def _set_environment(self, one: KnownEnvironment) -> None:
+        self.memory = replace(self.memory, environments={**self.memory.environments, one.name: one})
 
     def _set_node(self, record: NodeRecord) -> NodeRecord:
         self.memory = replace(self.memory, nodes={**self.memory.nodes, record.instance_id: record})
@@ -272,6 +320,10 @@ class JournalModel:
 
     def _set_intent(self, intent: Intent) -> None:
         self.memory = replace(self.memory, intents={**self.memory.intents, intent.token: intent})
+
+
+def _is_expired(one: KnownEnvironment) -> bool:
+    return one.ending is not None and one.ending.cause is EndingCause.EXPIRED
 
 
 def _settled(intent: Intent, state: IntentState, at: datetime) -> Intent:

@@ -14,16 +14,22 @@ from sqlalchemy.exc import StatementError
 from reconciler.adapters.journal import SqliteJournal
 from reconciler.model.facts import (
     Approved,
+    EndingCancelled,
+    EnvironmentEnding,
+    ExpiryNoticed,
     Fact,
     FirstRunReported,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
+    NodeFailed,
     NodeForgotten,
     NodeMissing,
     NodeOdd,
     NodeReady,
     NodeSeen,
+    OrphanCleared,
+    OrphanSighted,
     Resumed,
     RevisionApplied,
     RoleSettled,
@@ -31,9 +37,23 @@ from reconciler.model.facts import (
     Suspended,
     TeardownBegan,
     TeardownEnded,
+    TeardownItems,
     TerminationAsked,
 )
-from reconciler.model.memory import Approval, Cause, IntentState, Removal, Suspension, Trouble
+from reconciler.model.memory import (
+    Approval,
+    Cause,
+    Ending,
+    EndingCause,
+    ExpiryNotice,
+    IntentState,
+    Item,
+    ItemKind,
+    KnownEnvironment,
+    Removal,
+    Suspension,
+    Trouble,
+)
 from reconciler.model.names import EnvironmentName, InstallationId, InstanceId, IntentToken, RevisionId
 from tests.adapters.journal_facts import CHECKOUT, FIRST, NOON, WEB, facts, instance_ids, intent, node
 from tests.adapters.journal_model import JournalModel
@@ -152,6 +172,118 @@ def test_declaring_an_environment_again_cancels_its_teardown_but_the_limit_still
     assert (memory.applied, memory.teardowns) == (new, {CHECKOUT: NOON})
 
 
+# --- endings --------------------------------------------------------------------------------------------------------
+
+OLD, NEW, LATER = (RevisionId(digit * 40) for digit in "abc")
+NODE = Item(kind=ItemKind.INSTANCE, name=FIRST)
+ROLE = Item(kind=ItemKind.CHEF_ROLE, name="checkout-web")
+
+
+def applied(revision: RevisionId, *declared: EnvironmentName) -> RevisionApplied:
+    return RevisionApplied(revision=revision, declared=frozenset(declared))
+
+
+def ending(cause: EndingCause, revision: RevisionId = NEW) -> EnvironmentEnding:
+    return EnvironmentEnding(
+        environment=CHECKOUT, cause=cause, revision=revision, author="jessica", file="environments.d/checkout.yml"
+    )
+
+
+def test_an_ending_keeps_its_first_moment_and_its_receipt(journal: SqliteJournal) -> None:
+    journal.record(NOON, applied(OLD, CHECKOUT), applied(NEW), ending(EndingCause.REMOVED))
+    journal.record(NOON + HOUR, ending(EndingCause.REMOVED, LATER))
+    journal.record(NOON + HOUR, TeardownItems(environment=CHECKOUT, found=frozenset({NODE, ROLE})))
+    for hours in (2, 3):
+        journal.record(NOON + hours * HOUR, TeardownItems(environment=CHECKOUT, gone=frozenset({NODE})))
+    assert journal.recall(NOON).environments[CHECKOUT].ending == Ending(
+        cause=EndingCause.REMOVED,
+        at=NOON,
+        revision=NEW,
+        author="jessica",
+        file="environments.d/checkout.yml",
+        items={NODE: NOON + 2 * HOUR, ROLE: None},
+    )
+
+
+def test_the_receipt_outlives_the_records_of_the_nodes(journal: SqliteJournal) -> None:
+    journal.record(NOON, ending(EndingCause.REMOVED), NodeSeen(record=node()))
+    journal.record(NOON, TeardownItems(environment=CHECKOUT, gone=frozenset({NODE})), NodeForgotten(instance_id=FIRST))
+    kept = journal.recall(NOON).environments[CHECKOUT].ending
+    assert kept is not None and kept.items == {NODE: NOON}
+
+
+def test_restoring_the_file_cancels_the_ending_with_nothing_left_of_it(journal: SqliteJournal) -> None:
+    going = TeardownItems(environment=CHECKOUT, found=frozenset({NODE}))
+    journal.record(NOON, applied(OLD, CHECKOUT), applied(NEW), ending(EndingCause.REMOVED), going)
+    journal.record(NOON, TeardownBegan(environment=CHECKOUT, revision=NEW), applied(LATER, CHECKOUT))
+    assert journal.recall(NOON).environments[CHECKOUT] == KnownEnvironment(name=CHECKOUT, declared_by=LATER)
+    journal.record(NOON + HOUR, ending(EndingCause.REMOVED))
+    again = journal.recall(NOON).environments[CHECKOUT].ending
+    assert again is not None and (again.at, again.items) == (NOON + HOUR, {})
+
+
+def test_a_commit_does_not_bring_an_expired_environment_back_but_its_renewal_does(journal: SqliteJournal) -> None:
+    journal.record(NOON, applied(OLD, CHECKOUT), ending(EndingCause.EXPIRED, OLD))
+    journal.record(NOON, TeardownBegan(environment=CHECKOUT, revision=OLD), applied(NEW, CHECKOUT))
+    known = journal.recall(NOON).environments[CHECKOUT]
+    assert known.teardown_began_at == NOON and known.ending is not None
+    journal.record(NOON, EndingCancelled(environment=CHECKOUT))
+    assert journal.recall(NOON).environments[CHECKOUT] == KnownEnvironment(name=CHECKOUT, declared_by=NEW)
+
+
+def test_an_expired_environment_that_is_torn_down_stays_ended_until_its_file_is_gone(journal: SqliteJournal) -> None:
+    torn_down = TeardownEnded(environment=CHECKOUT)
+    journal.record(
+        NOON,
+        applied(OLD, CHECKOUT),
+        RoleSettled(environment=CHECKOUT, role=WEB, count=1),
+        ending(EndingCause.EXPIRED, OLD),
+        TeardownBegan(environment=CHECKOUT, revision=OLD),
+        TeardownItems(environment=CHECKOUT, found=frozenset({NODE}), gone=frozenset({NODE})),
+        torn_down,
+    )
+    memory = journal.recall(NOON)
+    known = memory.environments[CHECKOUT]
+    assert known.ending is not None and known.ending.items == {NODE: NOON}
+    assert (known.teardown_began_at, memory.settled) == (None, {})
+    journal.record(NOON, applied(NEW), torn_down)
+    assert journal.recall(NOON).environments == {}
+
+
+def test_items_and_notices_of_what_is_not_ending_or_not_known_change_nothing(journal: SqliteJournal) -> None:
+    notice = ExpiryNotice(expires_at=NOON + 24 * HOUR, ahead=24 * HOUR)
+    journal.record(NOON, ExpiryNoticed(environment=CHECKOUT, notice=notice))
+    journal.record(NOON, applied(OLD, CHECKOUT), TeardownItems(environment=CHECKOUT, found=frozenset({NODE})))
+    journal.record(NOON, ending(EndingCause.EXPIRED))
+    known = journal.recall(NOON).environments[CHECKOUT]
+    assert known.notice is None and known.ending is not None and known.ending.items == {}
+
+
+def test_the_newest_notice_replaces_those_before(journal: SqliteJournal) -> None:
+    day, hour = (ExpiryNotice(expires_at=NOON + 24 * HOUR, ahead=ahead) for ahead in (24 * HOUR, HOUR))
+    journal.record(NOON, applied(OLD, CHECKOUT), ExpiryNoticed(environment=CHECKOUT, notice=day))
+    journal.record(NOON, ExpiryNoticed(environment=CHECKOUT, notice=hour), applied(NEW, CHECKOUT))
+    assert journal.recall(NOON).environments[CHECKOUT].notice == hour
+
+
+def test_an_orphan_keeps_its_first_sighting_until_it_is_cleared(journal: SqliteJournal) -> None:
+    journal.record(NOON, OrphanSighted(item=ROLE))
+    journal.record(NOON + HOUR, OrphanSighted(item=ROLE))
+    assert journal.recall(NOON).orphans == {ROLE: NOON}
+    journal.record(NOON + HOUR, OrphanCleared(item=ROLE), OrphanCleared(item=NODE))
+    assert journal.recall(NOON).orphans == {}
+    journal.record(NOON + 2 * HOUR, OrphanSighted(item=ROLE))
+    assert journal.recall(NOON).orphans == {ROLE: NOON + 2 * HOUR}
+
+
+def test_a_node_failed_first_when_it_failed_first(journal: SqliteJournal) -> None:
+    journal.record(NOON, NodeSeen(record=node()))
+    for hours in (1, 2):
+        journal.record(NOON + hours * HOUR, NodeFailed(instance_id=FIRST), NodeSeen(record=node()))
+    failed = journal.node(FIRST)
+    assert failed is not None and failed.failed_at == NOON + HOUR
+
+
 def test_an_ended_teardown_forgets_the_environment_and_nothing_of_another(journal: SqliteJournal) -> None:
     other = EnvironmentName("production")
     journal.record(
@@ -177,13 +309,14 @@ def test_resuming_one_environment_gives_its_roles_a_fresh_streak(journal: Sqlite
         message="2 nodes never became ready",
         remedy="hivequeen resume checkout",
         since=NOON,
+        retry_at=NOON + 2 * HOUR,
     )
     everything = Suspension(environment=None, reason="freeze", actor="ops", since=NOON, until=None)
     journal.record(NOON, RoleTroubled(trouble=trouble), Suspended(suspension=everything))
     journal.record(NOON + HOUR, Resumed(environment=CHECKOUT))
     memory = journal.recall(NOON + HOUR)
     kept = memory.troubles[CHECKOUT, WEB]
-    assert (kept.failures, kept.is_halted, kept.since) == (0, False, NOON + HOUR)
+    assert (kept.failures, kept.is_halted, kept.retry_at, kept.since) == (0, False, None, NOON + HOUR)
     assert memory.suspensions == (everything,)
 
 

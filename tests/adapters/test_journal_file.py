@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from reconciler.adapters.journal import SqliteJournal
+from reconciler.adapters.journal.migrations import MIGRATIONS, Migration
 from reconciler.errors import Refused, SettingsError, Stalled
 from reconciler.model.conditions import Event
 from reconciler.model.facts import NodeSeen
@@ -19,6 +20,7 @@ from reconciler.model.names import InstanceId
 from tests.adapters.journal_facts import FIRST, NOON, node
 
 ROOT = Path(__file__).parents[2]
+NEWEST = 1 + len(MIGRATIONS)
 
 
 def url(folder: Path) -> str:
@@ -87,6 +89,11 @@ def version(folder: Path) -> int:
         connection.close()
 
 
+def newer(*steps: Migration) -> dict[int, Migration]:
+    """Those of a later release."""
+    return {**MIGRATIONS, **dict(enumerate(steps, NEWEST))}
+
+
 def add_region(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE nodes ADD COLUMN region TEXT NOT NULL DEFAULT 'us-east-1'")
 
@@ -104,43 +111,43 @@ def fail(connection: Connection) -> None:
 def test_an_older_file_is_upgraded_step_by_step_and_keeps_what_it_holds(tmp_path: Path) -> None:
     with SqliteJournal(url(tmp_path)) as journal:
         journal.record(NOON, NodeSeen(record=node()))
-    assert version(tmp_path) == 1
-    with SqliteJournal(url(tmp_path), migrations={1: add_region, 2: add_zone}) as journal:
+    assert version(tmp_path) == NEWEST
+    with SqliteJournal(url(tmp_path), migrations=newer(add_region, add_zone)) as journal:
         assert journal.node(FIRST) == node()
-    assert version(tmp_path) == 3
-    with SqliteJournal(url(tmp_path), migrations={1: fail, 2: fail}):
-        assert version(tmp_path) == 3
+    assert version(tmp_path) == NEWEST + 2
+    with SqliteJournal(url(tmp_path), migrations=newer(fail, fail)):
+        assert version(tmp_path) == NEWEST + 2
 
 
 def test_an_upgrade_that_fails_leaves_the_old_version_whole(tmp_path: Path) -> None:
     with SqliteJournal(url(tmp_path)) as journal:
         journal.record(NOON, NodeSeen(record=node()))
     with pytest.raises(RuntimeError, match="the power went"):
-        SqliteJournal(url(tmp_path), migrations={1: add_region, 2: fail})
-    assert version(tmp_path) == 1
-    with SqliteJournal(url(tmp_path), migrations={1: add_region, 2: add_zone}) as journal:
+        SqliteJournal(url(tmp_path), migrations=newer(add_region, fail))
+    assert version(tmp_path) == NEWEST
+    with SqliteJournal(url(tmp_path), migrations=newer(add_region, add_zone)) as journal:
         assert journal.node(FIRST) == node()
 
 
 def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     with SqliteJournal(url(tmp_path)):
         pass
-    with SqliteJournal(url(tmp_path), migrations={1: lambda connection: None}):
+    with SqliteJournal(url(tmp_path), migrations=newer(lambda connection: None)):
         pass
     for readonly in (False, True):
-        with pytest.raises(Stalled, match="has version 2, newer than the 1") as stalled:
+        with pytest.raises(Stalled, match=f"has version {NEWEST + 1}, newer than the {NEWEST}") as stalled:
             SqliteJournal(url(tmp_path), readonly=readonly)
         assert "no downgrade" in stalled.value.remedy
-    assert version(tmp_path) == 2
+    assert version(tmp_path) == NEWEST + 1
 
 
 def test_an_older_file_is_not_upgraded_by_a_reader(tmp_path: Path) -> None:
     with SqliteJournal(url(tmp_path)):
         pass
-    with pytest.raises(Stalled, match="has version 1, this program reads version 2") as stalled:
-        SqliteJournal(url(tmp_path), readonly=True, migrations={1: add_region})
+    with pytest.raises(Stalled, match=f"has version {NEWEST}, this program reads version {NEWEST + 1}") as stalled:
+        SqliteJournal(url(tmp_path), readonly=True, migrations=newer(add_region))
     assert "start the daemon" in stalled.value.remedy
-    assert version(tmp_path) == 1
+    assert version(tmp_path) == NEWEST
 
 
 def test_somebody_elses_database_is_refused(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url
@@ -15,15 +14,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Operationa
 from sqlalchemy.pool import QueuePool
 
 from reconciler.adapters.journal import tables
+from reconciler.adapters.journal.migrations import Migration
 from reconciler.errors import Conflict, Refused, SettingsError, Stalled, Transient
 
 # How long a writer waits for another process's transaction. Ours last milliseconds; a backup tool's may last longer.
 BUSY_TIMEOUT_S: Final = 10
-
-Migration: TypeAlias = Callable[[Connection], None]
-
-# From version n to n + 1. A new file is made by `tables.metadata` at the newest version and takes none of these steps.
-MIGRATIONS: Mapping[int, Migration] = MappingProxyType({})
 
 
 def path_of(url: str) -> Path:

@@ -1,5 +1,6 @@
 """Reading the memory back, whole: one query per table, in one snapshot."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -11,11 +12,15 @@ from reconciler.adapters.journal import rows
 from reconciler.adapters.journal.tables import (
     approvals,
     backoffs,
+    ending_items,
+    endings,
     environments,
     exhausted,
     facts,
     intents,
     nodes,
+    notices,
+    orphans,
     settled,
     suspensions,
     teardowns,
@@ -26,9 +31,11 @@ from reconciler.model.memory import (
     Approval,
     Backoff,
     Cause,
+    Ending,
     Exhausted,
     Intent,
     IntentState,
+    Item,
     KnownEnvironment,
     Memory,
     NodeRecord,
@@ -105,23 +112,34 @@ def _memory(
         troubles=_troubles(connection),
         backoffs=_backoffs(connection),
         exhausted=_exhausted(connection, now),
+        orphans=_orphans(connection),
         settled=_settled(connection),
     )
 
 
 def _environments(connection: Connection) -> Mapping[EnvironmentName, KnownEnvironment]:
+    ending_of = _endings(connection)
+    notice_of = {row.environment: rows.notice(row) for row in connection.execute(select(notices))}
     return MappingProxyType(
         {
             EnvironmentName(row.name): KnownEnvironment(
                 name=EnvironmentName(row.name),
                 declared_by=RevisionId(row.declared_by),
                 is_protected=row.is_protected,
+                ending=ending_of.get(row.name),
+                notice=notice_of.get(row.name),
                 teardown_began_at=row.teardown_began_at,
-                teardown_revision=None if row.teardown_revision is None else RevisionId(row.teardown_revision),
             )
             for row in connection.execute(select(environments))
         }
     )
+
+
+def _endings(connection: Connection) -> Mapping[str, Ending]:
+    items: defaultdict[str, dict[Item, datetime | None]] = defaultdict(dict)
+    for row in connection.execute(select(ending_items)):
+        items[row.environment][rows.item(row)] = row.gone_at
+    return {row.environment: rows.ending(row, items[row.environment]) for row in connection.execute(select(endings))}
 
 
 def _terminations(connection: Connection, now: datetime) -> tuple[Termination, ...]:
@@ -184,6 +202,10 @@ def _exhausted(connection: Connection, now: datetime) -> tuple[Exhausted, ...]:
         select(exhausted).where(exhausted.c.until > now).order_by(exhausted.c.instance_type, exhausted.c.subnet)
     )
     return tuple(Exhausted(instance_type=row.instance_type, subnet=row.subnet, until=row.until) for row in found)
+
+
+def _orphans(connection: Connection) -> Mapping[Item, datetime]:
+    return MappingProxyType({rows.item(row): row.sighted_at for row in connection.execute(select(orphans))})
 
 
 def _settled(connection: Connection) -> Mapping[tuple[EnvironmentName, RoleName], int]:

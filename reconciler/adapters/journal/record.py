@@ -5,38 +5,43 @@ A fact about something that is not remembered (a node forgotten meanwhile) chang
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
 
-from sqlalchemy import Connection, Table, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from reconciler.adapters.journal import rows
+from reconciler.adapters.journal.life import record_life
 from reconciler.adapters.journal.recall import ROLLING_HOUR
 from reconciler.adapters.journal.tables import (
     approvals,
     backoffs,
-    conditions,
-    environments,
     exhausted,
-    facts,
     intents,
     nodes,
+    orphans,
     settled,
     suspensions,
     teardowns,
     terminations,
     troubles,
 )
+from reconciler.adapters.journal.writing import put, put_first, say
 from reconciler.model.facts import (
     Approved,
+    EndingCancelled,
+    EnvironmentEnding,
     EnvironmentFailed,
     EnvironmentRecovered,
+    ExpiryNoticed,
     Fact,
     FirstRunReported,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
     Looked,
+    NodeFailed,
     NodeForgotten,
     NodeGone,
     NodeMissing,
@@ -44,6 +49,8 @@ from reconciler.model.facts import (
     NodeReady,
     NodeSeen,
     OfferingExhausted,
+    OrphanCleared,
+    OrphanSighted,
     RegistrationDeferred,
     Resumed,
     RevisionApplied,
@@ -54,43 +61,60 @@ from reconciler.model.facts import (
     Suspended,
     TeardownBegan,
     TeardownEnded,
+    TeardownItems,
     TerminationAsked,
     TookOver,
 )
 from reconciler.model.memory import Intent, IntentState, NodeRecord
-from reconciler.model.names import EnvironmentName, InstanceId, node_name
+from reconciler.model.names import InstanceId, node_name
 
 # A settled intent outlives its nodes by this much: long enough to answer "who launched that?" after a bad week.
 INTENTS_KEPT: Final = timedelta(days=7)
 TERMINATIONS_KEPT: Final = timedelta(hours=24)  # the limits look back one hour only
 
-NodeFact: TypeAlias = (
-    NodeSeen
-    | NodeMissing
-    | NodeOdd
-    | NodeReady
-    | NodeGone
-    | NodeForgotten
-    | RegistrationDeferred
-    | FirstRunReported
-    | TerminationAsked
-)
+MarkFact: TypeAlias = NodeMissing | NodeOdd | NodeFailed | NodeReady | NodeGone
+NodeFact: TypeAlias = NodeSeen | MarkFact | NodeForgotten | RegistrationDeferred | FirstRunReported | TerminationAsked
 RoleFact: TypeAlias = (
     RoleSettled | RoleTroubled | RoleRecovered | OfferingExhausted | EnvironmentFailed | EnvironmentRecovered
 )
+# The column that keeps the first moment of each.
+MARKS: Final[Mapping[type[MarkFact], str]] = MappingProxyType(
+    {
+        NodeMissing: "missing_since",
+        NodeOdd: "odd_since",
+        NodeFailed: "failed_at",
+        NodeReady: "ready_at",
+        NodeGone: "gone_at",
+    }
+)
+
 PersonFact: TypeAlias = Suspended | Resumed | Approved | TookOver
 
 
 def record(connection: Connection, at: datetime, fact: Fact) -> None:
     match fact:
-        case RevisionApplied() | TeardownBegan() | TeardownEnded():
-            _environment(connection, at, fact)
+        case (
+            RevisionApplied()
+            | EnvironmentEnding()
+            | EndingCancelled()
+            | ExpiryNoticed()
+            | TeardownBegan()
+            | TeardownItems()
+            | TeardownEnded()
+        ):
+            record_life(connection, at, fact)
+        case OrphanSighted(item=item):
+            put_first(connection, orphans, rows.item_key(item), {"sighted_at": at})
+        case OrphanCleared(item=item):
+            is_it = and_(orphans.c.kind == item.kind.value, orphans.c.name == item.name)
+            connection.execute(delete(orphans).where(is_it))
         case IntentOpened() | IntentLaunched() | IntentEnded():
             _intent(connection, at, fact)
         case (
             NodeSeen()
             | NodeMissing()
             | NodeOdd()
+            | NodeFailed()
             | NodeReady()
             | NodeGone()
             | NodeForgotten()
@@ -111,9 +135,9 @@ def record(connection: Connection, at: datetime, fact: Fact) -> None:
         case Suspended() | Resumed() | Approved() | TookOver():
             _person(connection, at, fact)
         case SightedAgain():
-            _say(connection, "sighted_again_at", _text(at))
+            say(connection, "sighted_again_at", _text(at))
         case Looked():
-            _say(connection, "looked_at", _text(at))
+            say(connection, "looked_at", _text(at))
         case _ as unreachable:
             assert_never(unreachable)
 
@@ -133,43 +157,6 @@ def drop_expired(connection: Connection, at: datetime) -> None:
     connection.execute(delete(approvals).where(approvals.c.expires_at <= at))
     connection.execute(delete(suspensions).where(suspensions.c.until <= at))
     connection.execute(delete(exhausted).where(exhausted.c.until <= at))
-
-
-def _environment(connection: Connection, at: datetime, fact: RevisionApplied | TeardownBegan | TeardownEnded) -> None:
-    match fact:
-        case RevisionApplied(revision=revision, declared=declared, protection=protection):
-            before = connection.execute(select(facts.c.value).where(facts.c.name == "applied")).scalar()
-            _say(connection, "applied", revision)
-            if before is not None and before != revision:
-                # Not sooner: until the claim says so too, the revision is approved and not yet applied everywhere.
-                connection.execute(delete(approvals).where(approvals.c.digest == before))
-            for name in sorted(declared):
-                # Declared again: what was being torn down is wanted after all.
-                values = {"declared_by": revision, "teardown_began_at": None, "teardown_revision": None}
-                known = {"is_protected": protection[name]} if name in protection else {}
-                _put(connection, environments, {"name": name}, {**values, **known})
-        case TeardownBegan(environment=name, revision=revision):
-            _begin_teardown(connection, at, name, revision)
-        case TeardownEnded(environment=name):
-            connection.execute(delete(environments).where(environments.c.name == name))
-            for table in (settled, troubles, backoffs, conditions):
-                connection.execute(delete(table).where(table.c.environment == name))
-        case _ as unreachable:
-            assert_never(unreachable)
-
-
-def _begin_teardown(connection: Connection, at: datetime, name: EnvironmentName, revision: str) -> None:
-    known = connection.execute(select(environments.c.teardown_began_at).where(environments.c.name == name)).first()
-    if known is not None and known.teardown_began_at is not None:
-        return
-    # A journal that never knew it (taken over, say) remembers it from here, so that its teardown begins only once.
-    mark = {"teardown_began_at": at, "teardown_revision": revision}
-    connection.execute(
-        insert(environments)
-        .values(name=name, declared_by=revision, **mark)
-        .on_conflict_do_update(index_elements=["name"], set_=mark)
-    )
-    _put(connection, teardowns, {"environment": name}, {"at": at})
 
 
 def _intent(connection: Connection, at: datetime, fact: IntentOpened | IntentLaunched | IntentEnded) -> None:
@@ -241,14 +228,8 @@ def _node(connection: Connection, at: datetime, fact: NodeFact) -> None:
     match fact:
         case NodeSeen(record=node):
             _see(connection, node)
-        case NodeMissing(instance_id=instance_id):
-            _mark_first(connection, instance_id, "missing_since", at)
-        case NodeOdd(instance_id=instance_id):
-            _mark_first(connection, instance_id, "odd_since", at)
-        case NodeReady(instance_id=instance_id):
-            _mark_first(connection, instance_id, "ready_at", at)
-        case NodeGone(instance_id=instance_id):
-            _mark_first(connection, instance_id, "gone_at", at)
+        case NodeMissing() | NodeOdd() | NodeFailed() | NodeReady() | NodeGone():
+            _mark_first(connection, fact.instance_id, MARKS[type(fact)], at)
         case NodeForgotten(instance_id=instance_id):
             connection.execute(delete(nodes).where(nodes.c.instance_id == instance_id))
         case RegistrationDeferred(instance_id=instance_id):
@@ -265,7 +246,7 @@ def _node(connection: Connection, at: datetime, fact: NodeFact) -> None:
 
 def _see(connection: Connection, node: NodeRecord) -> None:
     """Insert or update: the first sight, and whatever is known of registration and readiness, stay as they are."""
-    kept = ("public_key", "registered_at", "deferred_at", "ready_at", "intent")
+    kept = ("public_key", "registered_at", "deferred_at", "ready_at", "failed_at", "intent")
     unmarked = {"missing_since": None, "odd_since": None, "gone_at": None}
     offered = insert(nodes).values(**{**rows.node_columns(node), **unmarked})
     new = offered.excluded
@@ -308,9 +289,9 @@ def _ask_termination(connection: Connection, at: datetime, fact: TerminationAske
 def _role(connection: Connection, fact: RoleFact) -> None:
     match fact:
         case RoleSettled(environment=environment, role=role, count=count):
-            _put(connection, settled, {"environment": environment, "role": role}, {"count": count})
+            put(connection, settled, {"environment": environment, "role": role}, {"count": count})
         case RoleTroubled(trouble=trouble):
-            _put(
+            put(
                 connection,
                 troubles,
                 {"environment": trouble.environment, "role": trouble.role},
@@ -321,9 +302,9 @@ def _role(connection: Connection, fact: RoleFact) -> None:
             connection.execute(delete(troubles).where(is_it))
         case OfferingExhausted(exhausted=offering):
             key = {"instance_type": offering.instance_type, "subnet": offering.subnet}
-            _put(connection, exhausted, key, {"until": offering.until})
+            put(connection, exhausted, key, {"until": offering.until})
         case EnvironmentFailed(backoff=backoff):
-            _put(
+            put(
                 connection,
                 backoffs,
                 {"environment": backoff.environment},
@@ -338,7 +319,7 @@ def _role(connection: Connection, fact: RoleFact) -> None:
 def _person(connection: Connection, at: datetime, fact: PersonFact) -> None:
     match fact:
         case Suspended(suspension=suspension):
-            _put(
+            put(
                 connection,
                 suspensions,
                 {"environment": rows.scope_key(suspension.environment)},
@@ -352,7 +333,7 @@ def _person(connection: Connection, at: datetime, fact: PersonFact) -> None:
         case Resumed(environment=environment):
             key = rows.scope_key(environment)
             connection.execute(delete(suspensions).where(suspensions.c.environment == key))
-            afresh = update(troubles).values(failed=rows.failed_text(()), is_halted=False, since=at)
+            afresh = update(troubles).values(failed=rows.failed_text(()), is_halted=False, retry_at=None, since=at)
             at_once = delete(backoffs)
             if environment is not None:
                 afresh = afresh.where(troubles.c.environment == environment)
@@ -360,7 +341,7 @@ def _person(connection: Connection, at: datetime, fact: PersonFact) -> None:
             connection.execute(at_once)
             connection.execute(afresh)
         case Approved(approval=approval):
-            _put(
+            put(
                 connection,
                 approvals,
                 {"digest": approval.digest},
@@ -372,20 +353,9 @@ def _person(connection: Connection, at: datetime, fact: PersonFact) -> None:
                 },
             )
         case TookOver():
-            _say(connection, "taken_over_at", _text(at))
+            say(connection, "taken_over_at", _text(at))
         case _ as unreachable:
             assert_never(unreachable)
-
-
-def _put(connection: Connection, table: Table, key: Mapping[str, object], values: Mapping[str, object]) -> None:
-    """Insert, or overwrite what stands under this key."""
-    connection.execute(
-        insert(table).values(**key, **values).on_conflict_do_update(index_elements=list(key), set_=dict(values))
-    )
-
-
-def _say(connection: Connection, name: str, value: str) -> None:
-    _put(connection, facts, {"name": name}, {"value": value})
 
 
 def _text(at: datetime) -> str:

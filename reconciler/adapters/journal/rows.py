@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from sqlalchemy import Row
@@ -11,8 +12,13 @@ from reconciler.adapters.journal.tables import EVERYTHING
 from reconciler.model.conditions import Condition, ConditionType, Event
 from reconciler.model.memory import (
     Approval,
+    Ending,
+    EndingCause,
+    ExpiryNotice,
     Intent,
     IntentState,
+    Item,
+    ItemKind,
     LaunchParameters,
     NodeRecord,
     Removal,
@@ -54,12 +60,36 @@ def node_record(row: Sequence[Any]) -> NodeRecord:
         first_run_log=row[12],
         missing_since=moment(row[13]),
         odd_since=moment(row[14]),
-        gone_at=moment(row[15]),
+        failed_at=moment(row[15]),
+        gone_at=moment(row[16]),
     )
 
 
 def node_columns(record: NodeRecord) -> dict[str, object]:
     return {name: getattr(record, name) for name in NodeRecord.__slots__}
+
+
+def ending(row: AnyRow, items: Mapping[Item, datetime | None]) -> Ending:
+    return Ending(
+        cause=EndingCause(row.cause),
+        at=row.at,
+        revision=RevisionId(row.revision),
+        author=row.author,
+        file=row.file,
+        items=MappingProxyType(items),
+    )
+
+
+def notice(row: AnyRow) -> ExpiryNotice:
+    return ExpiryNotice(expires_at=row.expires_at, ahead=timedelta(seconds=row.ahead_s))
+
+
+def item(row: AnyRow) -> Item:
+    return Item(kind=ItemKind(row.kind), name=row.name)
+
+
+def item_key(item: Item) -> dict[str, str]:
+    return {"kind": item.kind.value, "name": item.name}
 
 
 def parameters_text(parameters: LaunchParameters) -> str:
@@ -115,6 +145,7 @@ def trouble(row: AnyRow) -> Trouble:
         message=row.message,
         remedy=row.remedy,
         since=row.since,
+        retry_at=row.retry_at,
     )
 
 
@@ -127,6 +158,7 @@ def trouble_columns(trouble: Trouble) -> dict[str, object]:
         "message": trouble.message,
         "remedy": trouble.remedy,
         "since": trouble.since,
+        "retry_at": trouble.retry_at,
     }
 
 

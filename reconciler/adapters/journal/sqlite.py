@@ -11,6 +11,7 @@ from typing import Final, Self
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from reconciler.adapters.journal import file, rows, tables
+from reconciler.adapters.journal.migrations import MIGRATIONS, Migration
 from reconciler.adapters.journal.recall import RAW_INTENTS, RAW_NODES, Recall
 from reconciler.adapters.journal.record import drop_expired, record
 from reconciler.model.conditions import Condition, Event
@@ -45,7 +46,7 @@ class SqliteJournal:
         *,
         new_id: Callable[[], str] = file.random_id,
         events_kept: int = EVENTS_KEPT,
-        migrations: Mapping[int, file.Migration] = file.MIGRATIONS,
+        migrations: Mapping[int, Migration] = MIGRATIONS,
         readonly: bool = False,
     ) -> None:
         self._path = file.path_of(url)

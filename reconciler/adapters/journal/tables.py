@@ -1,9 +1,9 @@
-"""The tables of version 1, and how moments and absent scopes are written in them."""
+"""The tables of version 2, and how moments and absent scopes are written in them."""
 
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Dialect, Index, Integer, MetaData, String, Table, Text, TypeDecorator
+from sqlalchemy import Boolean, Column, Dialect, Float, Index, Integer, MetaData, String, Table, Text, TypeDecorator
 
 # The scope "everything" (`environment=None`) as a key: NULLs never conflict with each other, so they cannot be one.
 EVERYTHING: Final = ""
@@ -28,7 +28,7 @@ class Moment(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
-# "installation", "applied", "taken_over_at", "sighted_again_at"
+# "installation", "applied", "taken_over_at", "looked_at", "sighted_again_at"
 facts = Table("facts", metadata, Column("name", String, primary_key=True), Column("value", Text, nullable=False))
 
 environments = Table(
@@ -38,7 +38,43 @@ environments = Table(
     Column("declared_by", String, nullable=False),
     Column("is_protected", Boolean, nullable=False, default=False),
     Column("teardown_began_at", Moment),
-    Column("teardown_revision", String),
+)
+
+endings = Table(
+    "endings",
+    metadata,
+    Column("environment", String, primary_key=True),
+    Column("cause", String, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("revision", String, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("file", Text, nullable=False),
+)
+
+# What a teardown removes. Apart from `nodes`, which are forgotten while it goes on: the receipt names them to the end.
+ending_items = Table(
+    "ending_items",
+    metadata,
+    Column("environment", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("gone_at", Moment),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("environment", String, primary_key=True),
+    Column("expires_at", Moment, nullable=False),
+    Column("ahead_s", Float, nullable=False),
+)
+
+orphans = Table(
+    "orphans",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("sighted_at", Moment, nullable=False),
 )
 
 # Apart from `environments`: a finished teardown still counts towards the limit of its hour.
@@ -67,6 +103,7 @@ nodes = Table(
     Column("first_run_log", Text, nullable=False),
     Column("missing_since", Moment),
     Column("odd_since", Moment),
+    Column("failed_at", Moment),
     Column("gone_at", Moment),
 )
 
@@ -127,6 +164,7 @@ troubles = Table(
     Column("message", Text, nullable=False),
     Column("remedy", Text, nullable=False),
     Column("since", Moment, nullable=False),
+    Column("retry_at", Moment),
 )
 
 backoffs = Table(
@@ -166,6 +204,14 @@ events = Table(
     Column("revision", String),
     Column("actor", Text, nullable=False),
     Index("events_by_environment", "environment", "id"),
+)
+
+# The last event that each follower of the log is done with.
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("receiver", String, primary_key=True),
+    Column("event_id", Integer, nullable=False),
 )
 
 conditions = Table(
