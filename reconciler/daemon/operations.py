@@ -60,7 +60,9 @@ def holds(plan: Plan) -> tuple[Hold, ...]:
         found[blocked.digest] = replace(
             hold,
             environments=tuple(sorted({*hold.environments, *([name] if name else ())})),
-            removals=hold.removals | {gone for action in blocked.actions if (gone := removal(action)) is not None},
+            removals=hold.removals
+            | blocked.removals
+            | {gone for action in blocked.actions if (gone := removal(action)) is not None},
         )
     return tuple(found[digest] for digest in sorted(found))
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from reconciler.model.actions import Action
 from reconciler.model.facts import Fact
+from reconciler.model.memory import Removal
 from reconciler.model.names import EnvironmentName, RevisionId
 
 
@@ -36,6 +37,8 @@ class Blocked:
     actor: str = ""  # who is behind it: the one who suspended, or the author of the commit that asks for the removal
     until: datetime | None = None  # it ends by itself then
     actions: tuple[Action, ...] = ()
+    # What an approval covers, where one lifts it: what the actions remove, and what follows from that in later passes.
+    removals: frozenset[Removal] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

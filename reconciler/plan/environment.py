@@ -27,15 +27,17 @@ _ORDER = {
     ActionName.ENSURE_CHEF_ENVIRONMENT: 0,
     ActionName.ENSURE_CHEF_ROLE: 1,
     ActionName.TERMINATE_NODE: 2,
-    ActionName.REPLAY_LAUNCH: 3,
-    ActionName.LAUNCH_NODES: 4,
-    ActionName.REPLACE_NODE: 5,
-    ActionName.DELETE_CHEF_NODE: 6,
-    ActionName.DELETE_CHEF_CLIENT: 7,
-    ActionName.DELETE_CHEF_ROLE: 8,
-    ActionName.DELETE_CHEF_ENVIRONMENT: 9,
-    ActionName.TAG_NODE: 10,
-    ActionName.ENSURE_CHEF_NODE: 11,
+    ActionName.START_NODE: 3,
+    ActionName.REPLAY_LAUNCH: 4,
+    ActionName.LAUNCH_NODES: 5,
+    ActionName.REPLACE_NODE: 6,
+    ActionName.STOP_NODE: 7,
+    ActionName.DELETE_CHEF_NODE: 8,
+    ActionName.DELETE_CHEF_CLIENT: 9,
+    ActionName.DELETE_CHEF_ROLE: 10,
+    ActionName.DELETE_CHEF_ENVIRONMENT: 11,
+    ActionName.TAG_NODE: 12,
+    ActionName.ENSURE_CHEF_NODE: 13,
 }
 
 
@@ -57,6 +59,7 @@ def plan_declared(environment: Environment, observed: ObservedEnvironment, conte
         actions=tuple(actions),
         waiting=tuple(waiting for plan in plans for waiting in plan.waiting),
         stalls=tuple(stall for plan in plans for stall in plan.stalls),
+        due_at=min((plan.due_at for plan in plans if plan.due_at is not None), default=None),
         facts=tuple(fact for plan in plans for fact in plan.facts),
     )
 

@@ -61,6 +61,10 @@ class RolePlan:
     waiting: list[Waiting] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
+    due_at: datetime | None = None  # the next moment at which something comes due that only needs time
+
+    def due(self, at: datetime) -> None:
+        self.due_at = at if self.due_at is None else min(self.due_at, at)
 
     def wait(self, role: RoleName, message: str) -> None:
         self.waiting.append(Waiting(message=f"{role}: {message}", role=role))
