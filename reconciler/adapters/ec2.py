@@ -23,6 +23,8 @@ from botocore.parsers import ResponseParserError
 from reconciler.adapters.ec2_errors import (
     STALE_CREDENTIALS,
     THROTTLES,
+    UNKNOWN_INSTANCE,
+    WRONG_STATE,
     code_of,
     request_result,
     translate_answer,
@@ -34,7 +36,7 @@ from reconciler.model import tags as tag_keys
 from reconciler.model.desired import Image, ImageById, ImageByName, ImageByParameter
 from reconciler.model.memory import LaunchParameters
 from reconciler.model.names import EnvironmentName, FleetId, ImageId, InstanceId, IntentToken, is_instance_id
-from reconciler.model.observed import Instance
+from reconciler.model.observed import Instance, InstanceState
 from reconciler.ports import RequestCounter
 from reconciler.settings import AwsSettings
 
@@ -52,7 +54,7 @@ WRITE_PAUSE_S: Final = 0.5  # before the second attempt; doubles
 PAGE_SIZE: Final = 1000  # EC2's maximum
 FILTER_VALUES_MAX: Final = 200  # EC2's maximum
 IDS_PER_READ_MAX: Final = 500
-NOT_FOUND_ROUNDS_MAX: Final = 10
+BAD_ID_ROUNDS_MAX: Final = 10
 
 _IMAGE_ID: Final = re.compile(r"ami-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 _Answer = TypeVar("_Answer")
@@ -146,7 +148,7 @@ class Ec2:
             for page in pages:
                 found.update((instance.instance_id, instance) for instance in read_instances(page))
 
-        self._without_unknown("DescribeInstances", instance_ids, describe)
+        self._leaving_out(UNKNOWN_INSTANCE, "DescribeInstances", instance_ids, describe)
         return found
 
     def resolve_image(self, image: Image) -> ImageId:
@@ -251,11 +253,48 @@ class Ec2:
 
     def terminate(self, instance_ids: Collection[InstanceId]) -> None:
         clients = self._clients()
-        self._without_unknown(
+        self._leaving_out(
+            UNKNOWN_INSTANCE,
             "TerminateInstances",
             sorted(set(instance_ids)),
             lambda known: self._unless_throttled(lambda: clients.writes.terminate_instances(InstanceIds=known)),
         )
+
+    def stop(self, instance_ids: Collection[InstanceId]) -> None:
+        clients = self._clients()
+        self._switch(
+            "StopInstances",
+            instance_ids,
+            lambda known: self._unless_throttled(lambda: clients.writes.stop_instances(InstanceIds=known)),
+            done=(InstanceState.STOPPING, InstanceState.STOPPED),
+        )
+
+    def start(self, instance_ids: Collection[InstanceId]) -> None:
+        clients = self._clients()
+        self._switch(
+            "StartInstances",
+            instance_ids,
+            lambda known: self._unless_throttled(lambda: clients.writes.start_instances(InstanceIds=known)),
+            done=(InstanceState.PENDING, InstanceState.RUNNING),
+        )
+
+    def _switch(
+        self,
+        operation: str,
+        instance_ids: Collection[InstanceId],
+        call: Callable[[Sequence[InstanceId]], object],
+        *,
+        done: Collection[InstanceState],
+    ) -> None:
+        """EC2 switches none of them if one is in a state that does not allow it; such as one terminated, which is fine.
+
+        But one that is only on its way (pending, stopping) is neither switched nor gone.
+        """
+        left_out = self._leaving_out((*UNKNOWN_INSTANCE, WRONG_STATE), operation, sorted(set(instance_ids)), call)
+        waiting = [one for one in self.get_instances(left_out).values() if not one.is_dead and one.state not in done]
+        if waiting:
+            states = ", ".join(f"{one.instance_id} is {one.state}" for one in waiting)
+            raise Transient(f"EC2 {operation}: not possible yet: {states}")
 
     def set_tags(self, instance_ids: Collection[InstanceId], tags: Mapping[str, str]) -> None:
         if not instance_ids or not tags:
@@ -359,27 +398,33 @@ class Ec2:
             self._pause(WRITE_PAUSE_S * 2 ** (attempt - 1) * jitter)
         return call()
 
-    def _without_unknown(
-        self, operation: str, instance_ids: Sequence[InstanceId], call: Callable[[Sequence[InstanceId]], object]
-    ) -> None:
-        """One unknown id fails the whole call: leave out those that EC2 names, and nothing more."""
+    def _leaving_out(
+        self,
+        codes: Collection[str],
+        operation: str,
+        instance_ids: Sequence[InstanceId],
+        call: Callable[[Sequence[InstanceId]], object],
+    ) -> Sequence[InstanceId]:
+        """One bad id fails the whole call: leave out those that EC2 names, and nothing more; returns these."""
         asked = list(instance_ids)
-        for _ in range(NOT_FOUND_ROUNDS_MAX):
+        left_out: list[InstanceId] = []
+        for _ in range(BAD_ID_ROUNDS_MAX):
             if not asked:
-                return
+                return left_out
             with self._translated("EC2", operation):
                 try:
                     call(asked)
                 except ClientError as error:
-                    if code_of(error) not in ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"):
+                    if code_of(error) not in codes:
                         raise
-                    unknown = set(re.findall(r"i-[0-9a-z]+", str(error.response["Error"].get("Message", ""))))
-                    if unknown.isdisjoint(asked):
+                    named = set(re.findall(r"i-[0-9a-z]+", str(error.response["Error"].get("Message", ""))))
+                    if named.isdisjoint(asked):
                         raise
-                    asked = [instance_id for instance_id in asked if instance_id not in unknown]
+                    left_out += [instance_id for instance_id in asked if instance_id in named]
+                    asked = [instance_id for instance_id in asked if instance_id not in named]
                 else:
-                    return
-        raise Transient(f"EC2 {operation}: still names unknown ids after {NOT_FOUND_ROUNDS_MAX} requests")
+                    return left_out
+        raise Transient(f"EC2 {operation}: still names bad ids after {BAD_ID_ROUNDS_MAX} requests")
 
 
 def _about(operation: str, subject: str) -> str:

@@ -8,7 +8,16 @@ from typing import Final
 from botocore import exceptions as botocore_errors
 from botocore.exceptions import BotoCoreError, ClientError
 
-from reconciler.errors import Denied, HivequeenError, NoCapacity, Refused, TokenMismatch, TokenSpent, Transient
+from reconciler.errors import (
+    Denied,
+    HivequeenError,
+    NoCapacity,
+    QuotaReached,
+    Refused,
+    TokenMismatch,
+    TokenSpent,
+    Transient,
+)
 
 MESSAGE_LENGTH_MAX = 400
 
@@ -27,9 +36,13 @@ THROTTLES: Final = frozenset(
     }
 )
 
+UNKNOWN_INSTANCE: Final = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
+WRONG_STATE: Final = "IncorrectInstanceState"
+
 # The request was not carried out or its answer is lost, although the status may say 4xx: nothing may be concluded.
 _UNSETTLED: Final = frozenset(
     {
+        "ConcurrentTagAccess",
         "InternalError",
         "InternalFailure",
         "InvalidInstanceID.NotFound",  # perhaps only not visible yet
@@ -45,6 +58,7 @@ _UNSETTLED: Final = frozenset(
 
 _ELSEWHERE = "wait, or declare further instance types or subnets"
 _NOT_OFFERED = "declare an instance type that this subnet's availability zone offers"
+_LAUNCHES = ("RunInstances", "StartInstances")
 NO_CAPACITY: Final[Mapping[str, str]] = {
     "InsufficientCapacity": _ELSEWHERE,
     "InsufficientFreeAddressesInSubnet": "free addresses in the subnet, or declare another one",
@@ -92,9 +106,20 @@ STALE_CREDENTIALS: Final = frozenset(
     }
 )
 
+# The same request may succeed later: others go, or somebody raises the quota.
+_QUOTA: Final[Mapping[str, str]] = {
+    "InstanceLimitExceeded": "raise the EC2 quota or lower the role's count",
+    "MaxIOPSLimitExceeded": "raise the EBS quota or declare a smaller root_volume",
+    "MaxSpotInstanceCountExceeded": "raise the EC2 Spot quota or lower the role's count",
+    "NetworkInterfaceLimitExceeded": "raise the VPC quota of network interfaces or lower the role's count",
+    "PendingVerification": "wait until AWS has verified the account (at most four hours), then ask AWS support",
+    "ResourceCountExceeded": "raise the role's count in smaller steps: EC2 allows only so many in one request",
+    "VcpuLimitExceeded": "raise the EC2 vCPU quota of this instance family or lower the role's count",
+    "VolumeLimitExceeded": "raise the EBS quota or declare a smaller root_volume",
+}
+
 _IMAGE = "declare an image that exists in this region and is shared with this account"
 _REFUSED: Final[Mapping[str, str]] = {
-    "InstanceLimitExceeded": "raise the EC2 quota or lower the role's count",
     "InvalidAMIID.Malformed": _IMAGE,
     "InvalidAMIID.NotFound": _IMAGE,
     "InvalidAMIID.Unavailable": _IMAGE,
@@ -107,13 +132,9 @@ _REFUSED: Final[Mapping[str, str]] = {
     "InvalidSecurityGroupID.NotFound": "declare security groups that exist in the subnet's VPC",
     "InvalidSubnet": "declare a subnet that exists in this region",
     "InvalidSubnetID.NotFound": "declare a subnet that exists in this region",
-    "MaxIOPSLimitExceeded": "raise the EBS quota or declare a smaller root_volume",
     "OperationNotPermitted": "switch off the instance's termination protection, if it really is to go",
     "ParameterNotFound": "declare an SSM parameter that exists in this region and account",
-    "PendingVerification": "wait until AWS has verified the account (at most four hours), then ask AWS support",
     "TagLimitExceeded": "declare fewer tags: EC2 allows 50 on a resource",
-    "VcpuLimitExceeded": "raise the EC2 vCPU quota of this instance family or lower the role's count",
-    "VolumeLimitExceeded": "raise the EBS quota or declare a smaller root_volume",
     "VolumeTypeNotAvailableInZone": "declare a root_volume type that the subnet's availability zone offers",
 }
 
@@ -150,10 +171,12 @@ def translate_answer(service: str, operation: str, error: ClientError) -> Hivequ
         translated = TokenMismatch(message, code=code)
     elif code == "IdempotentInstanceTerminated":
         translated = TokenSpent(message, code=code)
-    elif operation == "RunInstances" and code in NO_CAPACITY:
+    elif operation in _LAUNCHES and code in NO_CAPACITY:
         translated = NoCapacity(message, code=code, remedy=NO_CAPACITY[code])
     elif code in _DENIED:
         translated = Denied(message, code=code, remedy=_DENIED[code])
+    elif code in _QUOTA:
+        translated = QuotaReached(message, code=code, remedy=_QUOTA[code])
     elif code in _UNSETTLED or not HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         translated = Transient(message)
     else:

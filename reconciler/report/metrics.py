@@ -31,6 +31,8 @@ OPERATIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
                 "DescribeImages",
                 "RunInstances",
                 "TerminateInstances",
+                "StopInstances",
+                "StartInstances",
                 "CreateTags",
                 "DeleteTags",
             }

@@ -134,6 +134,8 @@ class Ec2Endpoint:
                     reply, launched = self._run_instances(request)
                 case "TerminateInstances":
                     reply, died = self._terminate_instances(request)
+                case "StopInstances" | "StartInstances":
+                    reply = self._switch_instances(request, on=request.operation == "StartInstances")
                 case "CreateTags" | "DeleteTags":
                     reply = self._tag(request)
                 case _:
@@ -156,8 +158,7 @@ class Ec2Endpoint:
             message = f"The image id '[{image}]' does not exist"
             return _error("ec2", 400, "InvalidAMIID.NotFound", message), []
         if offering in self._exhausted:
-            message = f"We currently do not have sufficient {offering[0]} capacity in the zone of {offering[1]}."
-            return _error("ec2", 500, "InsufficientInstanceCapacity", message), []
+            return _no_capacity(*offering), []
         reply, launched = self._account.launch(request)
         if token and launched:
             self._launches[token] = _Launch(parameters, [one.instance_id for one in launched])
@@ -192,6 +193,20 @@ class Ec2Endpoint:
             "Modify its 'disableApiTermination' instance attribute and try again."
         )
         return _error("ec2", 400, "OperationNotPermitted", message), died
+
+    def _switch_instances(self, request: Request, *, on: bool) -> Reply:
+        """All or none."""
+        ids = request.ids()
+        if all(map(self._account.is_visible, ids)):  # else moto says NotFound
+            for instance_id in ids:
+                if not self._account.may_switch(instance_id, on=on):
+                    verb = "started" if on else "stopped"
+                    message = f"This instance '{instance_id}' is not in a state from which it can be {verb}."
+                    return _error("ec2", 400, "IncorrectInstanceState", message)
+                offering = self._account.offering(instance_id)
+                if on and self._account.is_stopped(instance_id) and offering in self._exhausted:
+                    return _no_capacity(*offering)
+        return self._account.switch(request, on=on)
 
     def _tag(self, request: Request) -> Reply:
         """moto tags what does not exist."""
@@ -269,6 +284,11 @@ def _read_json(environ: "WSGIEnvironment") -> dict[str, Any]:
 
 def _json(status: int, document: object) -> Reply:
     return Reply(status, json.dumps(document).encode(), (("Content-Type", "application/json"),))
+
+
+def _no_capacity(instance_type: str, subnet: str) -> Reply:
+    message = f"We currently do not have sufficient {instance_type} capacity in the zone of {subnet}."
+    return _error("ec2", 500, "InsufficientInstanceCapacity", message)
 
 
 def _error(service: str, status: int, code: str, message: str) -> Reply:

@@ -29,11 +29,13 @@ IMAGES: Final = ("ami-0123456789abcdef0", "ami-0fedcba9876543210")  # older, new
 ROOT_DEVICE: Final = "/dev/xvda"
 SERVICES: Final = ("ec2", "sts", "ssm")
 
-_PENDING, _RUNNING, _SHUTTING_DOWN, _TERMINATED = (
+_PENDING, _RUNNING, _SHUTTING_DOWN, _TERMINATED, _STOPPING, _STOPPED = (
     (0, "pending"),
     (16, "running"),
     (32, "shutting-down"),
     (48, "terminated"),
+    (64, "stopping"),
+    (80, "stopped"),
 )
 _RESERVATION = re.compile(rb"<reservationSet>\s*<item>(.*)</item>\s*</reservationSet>", re.DOTALL)
 
@@ -85,6 +87,7 @@ class Timing:
     pending_s: float = 0
     visibility_lag_s: float = 0  # a new instance is unknown to every call but the one that launched it
     shutting_down_s: float = 0
+    stopping_s: float = 0
     linger_s: float = 3600  # a terminated instance stays listed
 
 
@@ -95,6 +98,7 @@ class _Life:
     instance: Any
     launched_at: datetime
     token: str
+    switched_at: datetime  # when it was launched, started or asked to stop
     died_at: datetime | None = None
 
 
@@ -149,8 +153,10 @@ class Account:
                 self._ec2.reservations[reservation_id] = self._hidden.pop(reservation_id)
         for instance_id, life in list(self._lives.items()):
             if life.died_at is None:
-                if _state(life) == _PENDING and now >= life.launched_at + timedelta(seconds=timing.pending_s):
+                if _state(life) == _PENDING and now >= life.switched_at + timedelta(seconds=timing.pending_s):
                     _set_state(life, _RUNNING)
+                elif _state(life) == _STOPPING and now >= life.switched_at + timedelta(seconds=timing.stopping_s):
+                    _set_state(life, _STOPPED)
             elif now >= life.died_at + timedelta(seconds=timing.linger_s):
                 self._forget(instance_id)
             elif now >= life.died_at + timedelta(seconds=timing.shutting_down_s):
@@ -199,7 +205,7 @@ class Account:
         now = self._now()
         launched = []
         for instance in reservation.instances:
-            life = _Life(instance, now, form.get("ClientToken", ""))
+            life = _Life(instance, now, form.get("ClientToken", ""), now)
             self._lives[instance.id] = life
             _set_state(life, _PENDING if self._timing.pending_s > 0 else _RUNNING)
             instance.launch_time = now
@@ -265,6 +271,25 @@ class Account:
                     _set_state(life, _SHUTTING_DOWN)
         return reply, died
 
+    def switch(self, request: Request, *, on: bool) -> Reply:
+        """StartInstances or StopInstances, for instances whose state allows it. moto switches at once, from any state."""
+        before = {one: _state(self._lives[one]) for one in request.ids() if one in self._lives}
+        reply = self.forward(request)
+        if reply.status != 200:  # noqa: PLR2004 - HTTP
+            return reply
+        started = _PENDING if self._timing.pending_s > 0 else _RUNNING
+        stopped = _STOPPING if self._timing.stopping_s > 0 else _STOPPED
+        for instance_id, was in before.items():
+            life = self._lives[instance_id]
+            if was in ((_PENDING, _RUNNING) if on else (_STOPPING, _STOPPED)):
+                _set_state(life, was)
+                continue
+            _set_state(life, started if on else stopped)
+            life.switched_at = self._now()
+            if on:
+                life.instance.launch_time = life.switched_at  # EC2 tells the last start
+        return reply
+
     # --- what there is ---
 
     def has_image(self, image_id: str) -> bool:
@@ -284,6 +309,19 @@ class Account:
         if life is None or life.died_at is not None or not life.instance.disable_api_termination:
             return None
         return self.zone(instance_id)
+
+    def may_switch(self, instance_id: str, *, on: bool) -> bool:
+        """EC2 starts what is stopped, stops what runs, and takes what is so already for done."""
+        allowed = (_PENDING, _RUNNING, _STOPPED) if on else (_RUNNING, _STOPPING, _STOPPED)
+        return _state(self._lives[instance_id]) in allowed
+
+    def offering(self, instance_id: str) -> tuple[str, str]:
+        """Instance type and subnet."""
+        instance = self._lives[instance_id].instance
+        return instance.instance_type, instance.subnet_id
+
+    def is_stopped(self, instance_id: str) -> bool:
+        return _state(self._lives[instance_id]) == _STOPPED
 
     def zone(self, instance_id: str) -> str:
         return str(self._lives[instance_id].instance.availability_zone)

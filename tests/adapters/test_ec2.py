@@ -22,6 +22,7 @@ from reconciler.errors import (
     Denied,
     HivequeenError,
     NoCapacity,
+    QuotaReached,
     Refused,
     SettingsError,
     TokenMismatch,
@@ -384,14 +385,17 @@ def client_error(code: str, status: int, message: str = "because") -> ClientErro
         ("InstanceTypeNotSupported", 400, NoCapacity),
         ("IdempotentParameterMismatch", 400, TokenMismatch),
         ("IdempotentInstanceTerminated", 400, TokenSpent),
-        ("InstanceLimitExceeded", 400, Refused),
-        ("VcpuLimitExceeded", 400, Refused),
+        ("InstanceLimitExceeded", 400, QuotaReached),
+        ("MaxSpotInstanceCountExceeded", 400, QuotaReached),
+        ("ResourceCountExceeded", 400, QuotaReached),
+        ("VcpuLimitExceeded", 400, QuotaReached),
+        ("PendingVerification", 400, QuotaReached),
+        ("ConcurrentTagAccess", 400, Transient),
         ("InvalidAMIID.NotFound", 400, Refused),
         ("InvalidAMIID.Malformed", 400, Refused),
         ("InvalidSubnetID.NotFound", 400, Refused),
         ("InvalidGroup.NotFound", 400, Refused),
         ("OperationNotPermitted", 400, Refused),
-        ("PendingVerification", 400, Refused),
         ("UnauthorizedOperation", 403, Denied),
         ("AuthFailure", 401, Denied),
         ("RequestExpired", 400, Denied),
@@ -405,7 +409,7 @@ def test_each_code_is_named_by_the_next_step(code: str, status: int, expected: t
     assert code in error.message
     if isinstance(error, Refused):
         assert error.code == code
-    if expected in (Refused, Denied, NoCapacity):
+    if expected in (Refused, Denied, NoCapacity, QuotaReached):
         assert error.remedy
 
 

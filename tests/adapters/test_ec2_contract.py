@@ -26,7 +26,7 @@ FLEET = FleetId("demo")
 CHECKOUT, SEARCH = EnvironmentName("checkout"), EnvironmentName("search")
 SUBNETS = ("subnet-0a1b2c3d4e5f60001", "subnet-0a1b2c3d4e5f60002")
 NOBODY = InstanceId("i-00000000000000000")
-PENDING_S, LAG_S, SHUTTING_DOWN_S, LINGER_S = 30, 5, 40, 3600
+PENDING_S, LAG_S, SHUTTING_DOWN_S, STOPPING_S, LINGER_S = 30, 5, 40, 20, 3600
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def fake_world() -> Iterator[World]:
         pending_s=PENDING_S,
         visibility_lag_s=LAG_S,
         shutting_down_s=SHUTTING_DOWN_S,
+        stopping_s=STOPPING_S,
         linger_s=LINGER_S,
         moving_images={"self/sandbox-2026-*": ImageId("ami-0fedcba9876543210")},
         unknown_images={ImageId("ami-00000000000000000")},
@@ -70,7 +71,13 @@ def fake_world() -> Iterator[World]:
 
 def endpoint_world() -> Iterator[World]:
     clock = FakeClock()
-    timing = Timing(pending_s=PENDING_S, visibility_lag_s=LAG_S, shutting_down_s=SHUTTING_DOWN_S, linger_s=LINGER_S)
+    timing = Timing(
+        pending_s=PENDING_S,
+        visibility_lag_s=LAG_S,
+        shutting_down_s=SHUTTING_DOWN_S,
+        stopping_s=STOPPING_S,
+        linger_s=LINGER_S,
+    )
     endpoint = Ec2Endpoint(timing=timing, now=clock.now)
 
     def drop(operation: str, moment: Moment) -> None:
@@ -329,7 +336,7 @@ def test_a_failed_read_raises_and_is_never_empty(world: World) -> None:
         world.cloud.get_instances(ids)
 
 
-# --- terminating and tagging ---
+# --- terminating ---
 
 
 def test_terminating_the_gone_and_the_unknown_is_success_and_the_others_go(world: World) -> None:
@@ -361,6 +368,108 @@ def test_a_lost_reply_to_a_termination_is_transient_and_it_has_happened(world: W
     with pytest.raises(Transient):
         world.cloud.terminate(ids)
     assert listed(world)[ids[0]].is_dead
+
+
+# --- stopping and starting ---
+
+
+def test_a_stopped_instance_keeps_id_address_and_tags_and_starts_again_as_newly_launched(world: World) -> None:
+    (instance_id,) = launch(world, parameters())
+    running = listed(world)[instance_id]
+    world.cloud.stop([instance_id])
+    assert listed(world)[instance_id] == replace(running, state=InstanceState.STOPPING)
+    world.clock.advance(STOPPING_S)
+    assert listed(world)[instance_id] == replace(running, state=InstanceState.STOPPED)
+    world.cloud.start([instance_id])
+    starting = replace(running, launched_at=world.clock.now())
+    assert listed(world)[instance_id] == replace(starting, state=InstanceState.PENDING)
+    world.clock.advance(PENDING_S)
+    assert listed(world)[instance_id] == starting
+
+
+def test_stopping_what_is_stopped_or_gone_is_success_and_the_others_stop(world: World) -> None:
+    stopped, dead, running = launch(world, parameters(count=3))
+    world.cloud.stop([stopped])
+    world.clock.advance(STOPPING_S)
+    world.cloud.terminate([dead])
+    world.cloud.stop([stopped, dead, NOBODY, running])
+    states = {instance_id: one.state for instance_id, one in listed(world).items()}
+    assert states == {
+        stopped: InstanceState.STOPPED,
+        dead: InstanceState.SHUTTING_DOWN,
+        running: InstanceState.STOPPING,
+    }
+    world.cloud.stop([dead])
+    world.cloud.stop([NOBODY])
+    world.cloud.stop([])
+
+
+def test_starting_what_runs_or_is_gone_is_success_and_the_others_start(world: World) -> None:
+    stopped, dead, running = launch(world, parameters(count=3))
+    began = listed(world)[running].launched_at
+    world.cloud.stop([stopped])
+    world.clock.advance(STOPPING_S)
+    world.cloud.terminate([dead])
+    world.cloud.start([stopped, dead, NOBODY, running])
+    states = {instance_id: one.state for instance_id, one in listed(world).items()}
+    assert states == {
+        stopped: InstanceState.PENDING,
+        dead: InstanceState.SHUTTING_DOWN,
+        running: InstanceState.RUNNING,
+    }
+    assert listed(world)[running].launched_at == began
+    world.cloud.start([dead])
+    world.cloud.start([NOBODY])
+    world.cloud.start([])
+
+
+def test_an_instance_on_its_way_can_be_neither_stopped_nor_started_and_the_others_are(world: World) -> None:
+    (running,) = launch(world, parameters())
+    (pending,) = world.cloud.run_instances(IntentToken("pending"), parameters())
+    world.clock.advance(LAG_S)
+    with pytest.raises(Transient, match=pending):
+        world.cloud.stop([pending, running])
+    assert [listed(world)[one].state for one in (pending, running)] == [InstanceState.PENDING, InstanceState.STOPPING]
+    with pytest.raises(Transient, match=running):
+        world.cloud.start([running])
+    world.clock.advance(STOPPING_S)
+    world.cloud.start([running])
+    assert listed(world)[running].state is InstanceState.PENDING
+
+
+def test_starting_without_capacity_says_so_and_starts_none(world: World) -> None:
+    here, running = launch(world, parameters(count=2))
+    (elsewhere,) = launch(world, parameters(subnet=SUBNETS[1]))
+    world.cloud.stop([here, elsewhere])
+    world.clock.advance(STOPPING_S)
+    world.exhaust("m7i.large", SUBNETS[0])
+    with pytest.raises(NoCapacity):
+        world.cloud.start([here, elsewhere])
+    assert [listed(world)[one].state for one in (here, elsewhere)] == [InstanceState.STOPPED] * 2
+    world.cloud.start([running])
+    world.cloud.start([elsewhere])
+    assert listed(world)[elsewhere].state is InstanceState.PENDING
+
+
+def test_a_stopped_instance_can_be_terminated(world: World) -> None:
+    ids = launch(world, parameters())
+    world.cloud.stop(ids)
+    world.clock.advance(STOPPING_S)
+    world.cloud.terminate(ids)
+    assert listed(world)[ids[0]].state is InstanceState.SHUTTING_DOWN
+    world.clock.advance(SHUTTING_DOWN_S)
+    assert listed(world)[ids[0]].state is InstanceState.TERMINATED
+
+
+def test_a_lost_reply_to_a_stop_is_transient_and_it_has_happened(world: World) -> None:
+    ids = launch(world, parameters())
+    world.lose_reply("StopInstances")
+    with pytest.raises(Transient):
+        world.cloud.stop(ids)
+    assert listed(world)[ids[0]].state is InstanceState.STOPPING
+
+
+# --- tagging ---
 
 
 def test_tags_are_added_overwritten_and_removed_and_others_are_kept(world: World) -> None:
@@ -422,6 +531,8 @@ Write: TypeAlias = Callable[[Cloud, tuple[InstanceId, ...]], object]
 WRITES: dict[str, Write] = {
     "RunInstances": lambda cloud, _: cloud.run_instances(IntentToken("a"), parameters()),
     "TerminateInstances": lambda cloud, ids: cloud.terminate(ids),
+    "StopInstances": lambda cloud, ids: cloud.stop(ids),
+    "StartInstances": lambda cloud, ids: cloud.start(ids),
     "CreateTags": lambda cloud, ids: cloud.set_tags(ids, {"a": "b"}),
     "DeleteTags": lambda cloud, ids: cloud.remove_tags(ids, ["Name"]),
 }

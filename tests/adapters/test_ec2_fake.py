@@ -89,9 +89,9 @@ def test_an_error_before_commit_does_nothing_and_one_after_commit_hides_what_was
 def test_an_outsider_stops_starts_and_terminates() -> None:
     cloud = made()
     (instance_id,) = cloud.run_instances(IntentToken("t"), PARAMETERS)
-    cloud.stop(instance_id)
+    cloud.stop_by_hand(instance_id)
     assert cloud.list_instances()[0].state is InstanceState.STOPPED
-    cloud.start(instance_id)
+    cloud.start_by_hand(instance_id)
     assert cloud.list_instances()[0].state is InstanceState.RUNNING
     cloud.terminate_by_hand(instance_id)
     assert cloud.list_instances()[0].state is InstanceState.TERMINATED

@@ -308,7 +308,7 @@ def test_our_instance_without_its_tags_is_put_off(world: World, key: RSAPrivateK
 def test_an_instance_that_ec2_shows_as_stopped_is_put_off(world: World, key: RSAPrivateKey) -> None:
     node = world.launch()
     form = world.form(node, key)
-    world.cloud.stop(node)
+    world.cloud.stop_by_hand(node)
     assert_deferred(world, world.register(form), "not_visible")
 
 

@@ -15,7 +15,7 @@ from threading import RLock
 from types import MappingProxyType
 from typing import TypeVar
 
-from reconciler.errors import HivequeenError, NoCapacity, Refused, TokenMismatch, TokenSpent, Transient
+from reconciler.errors import HivequeenError, NoCapacity, QuotaReached, Refused, TokenMismatch, TokenSpent, Transient
 from reconciler.model import tags as tag_keys
 from reconciler.model.desired import Image, ImageById, ImageByName
 from reconciler.model.memory import LaunchParameters
@@ -29,7 +29,9 @@ TAGS_MAX = 50
 USER_DATA_BYTES_MAX = 16_384
 FLEET = FleetId("demo")
 _Answer = TypeVar("_Answer")
-WRITES = frozenset({"RunInstances", "TerminateInstances", "CreateTags", "DeleteTags"})
+WRITES = frozenset(
+    {"RunInstances", "TerminateInstances", "StopInstances", "StartInstances", "CreateTags", "DeleteTags"}
+)
 
 
 @dataclass(slots=True)
@@ -38,10 +40,11 @@ class _Machine:
     token: IntentToken | None
     parameters: LaunchParameters
     private_address: str
-    launched_at: datetime
+    launched_at: datetime  # or started
     made_at: datetime
     tags: dict[str, str]
-    is_stopped: bool = False
+    started_at: datetime  # or launched
+    stopped_at: datetime | None = None
     is_protected: bool = False
     died_at: datetime | None = None
     shown: Instance | None = None  # as last described; None: something changed
@@ -67,6 +70,7 @@ class FakeCloud:
     pending_s: float = 0
     visibility_lag_s: float = 0  # how long a new instance is unknown to every call but the one that launched it
     shutting_down_s: float = 0
+    stopping_s: float = 0
     linger_s: float = 3600  # how long a terminated instance is still listed
     quota: int | None = None  # of instances that are not terminated
     moving_images: dict[str, ImageId] = field(default_factory=dict)  # str(image) → what it names now
@@ -135,6 +139,27 @@ class FakeCloud:
             if known:
                 self._call("TerminateInstances", lambda: self._terminate(known))
 
+    def stop(self, instance_ids: Collection[InstanceId]) -> None:
+        self._ask_to_switch("StopInstances", instance_ids, on=False)
+
+    def start(self, instance_ids: Collection[InstanceId]) -> None:
+        self._ask_to_switch("StartInstances", instance_ids, on=True)
+
+    def _ask_to_switch(self, operation: str, instance_ids: Collection[InstanceId], *, on: bool) -> None:
+        """One in a state that does not allow it fails the call; the adapter leaves it out, and looks what it is."""
+        with self._lock:
+            known = list(self._without_unknown(operation, instance_ids))
+            for machine in tuple(known):
+                if not self._may_switch(machine, on=on):
+                    self._call(operation, lambda: None)  # EC2 names one at a time
+                    known.remove(machine)
+            if known:
+                self._call(operation, lambda: self._switch_all(known, on=on))
+            left_out = self.get_instances(set(instance_ids) - {machine.instance_id for machine in known})
+            waiting = [one.instance_id for one in left_out.values() if not one.is_dead]
+            if waiting:
+                raise Transient(f"EC2 {operation}: not possible yet: {waiting}")
+
     def _without_unknown(self, operation: str, instance_ids: Collection[InstanceId]) -> Sequence[_Machine]:
         """EC2 answers NotFound, which names the unknown ones; then there is a second call without them."""
         now = self.clock.now()
@@ -198,15 +223,15 @@ class FakeCloud:
             for instance_id in instance_ids:
                 self._kill(self._machines[instance_id])
 
-    def stop(self, *instance_ids: InstanceId) -> None:
+    def stop_by_hand(self, *instance_ids: InstanceId) -> None:
         with self._lock:
             for instance_id in instance_ids:
-                self._machines[instance_id].is_stopped = True
+                self._switch(self._machines[instance_id], on=False)
 
-    def start(self, *instance_ids: InstanceId) -> None:
+    def start_by_hand(self, *instance_ids: InstanceId) -> None:
         with self._lock:
             for instance_id in instance_ids:
-                self._machines[instance_id].is_stopped = False
+                self._switch(self._machines[instance_id], on=True)
 
     def protect(self, *instance_ids: InstanceId, on: bool = True) -> None:
         """Switch termination protection."""
@@ -294,7 +319,7 @@ class FakeCloud:
             raise Refused("too many tags", code="TagLimitExceeded", remedy="declare fewer tags")
         living = sum(machine.died_at is None for machine in self._machines.values())
         if self.quota is not None and living + parameters.count > self.quota:
-            raise Refused(f"quota of {self.quota}", code="VcpuLimitExceeded", remedy="raise the quota or lower count")
+            raise QuotaReached(f"quota of {self.quota}", code="VcpuLimitExceeded", remedy="raise the quota")
 
     def _look_up_root_device(self, image: ImageId) -> None:
         """As the adapter does, once per image."""
@@ -311,6 +336,7 @@ class FakeCloud:
             private_address=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}",
             launched_at=self.clock.now().replace(microsecond=0),  # EC2 tells whole seconds
             made_at=self.clock.now(),
+            started_at=self.clock.now(),
             tags={},
         )
         self._machines[machine.instance_id] = machine
@@ -326,6 +352,29 @@ class FakeCloud:
                 self._kill(machine)
         if spared:
             raise Refused("termination protection", code="OperationNotPermitted", remedy="switch it off")
+
+    def _may_switch(self, machine: _Machine, *, on: bool) -> bool:
+        """EC2 starts what is stopped, stops what runs, and takes what is so already for done."""
+        way = InstanceState.STOPPING if on else InstanceState.PENDING
+        return machine.died_at is None and self._state(machine, self.clock.now()) is not way
+
+    def _switch_all(self, machines: Sequence[_Machine], *, on: bool) -> None:
+        """All or none."""
+        for machine in machines:
+            offering = machine.parameters.instance_type, machine.parameters.subnet
+            if on and machine.stopped_at is not None and offering in self.exhausted:
+                raise NoCapacity(f"no {offering[0]} in {offering[1]}", code="InsufficientInstanceCapacity")
+        for machine in machines:
+            self._switch(machine, on=on)
+
+    def _switch(self, machine: _Machine, *, on: bool) -> None:
+        if on and machine.stopped_at is not None:
+            machine.stopped_at = None
+            machine.started_at = self.clock.now()
+            machine.launched_at = machine.started_at.replace(microsecond=0)  # EC2 tells the last start
+            machine.shown = None
+        elif not on and machine.stopped_at is None:
+            machine.stopped_at = self.clock.now()
 
     def _kill(self, machine: _Machine) -> None:
         if machine.died_at is None:
@@ -368,9 +417,10 @@ class FakeCloud:
         if machine.died_at is not None:
             is_going = (now - machine.died_at).total_seconds() < self.shutting_down_s
             return InstanceState.SHUTTING_DOWN if is_going else InstanceState.TERMINATED
-        if machine.is_stopped:
-            return InstanceState.STOPPED
-        is_pending = (now - machine.made_at).total_seconds() < self.pending_s
+        if machine.stopped_at is not None:
+            is_stopping = (now - machine.stopped_at).total_seconds() < self.stopping_s
+            return InstanceState.STOPPING if is_stopping else InstanceState.STOPPED
+        is_pending = (now - machine.started_at).total_seconds() < self.pending_s
         return InstanceState.PENDING if is_pending else InstanceState.RUNNING
 
     def _show(self, machine: _Machine, now: datetime) -> Instance:

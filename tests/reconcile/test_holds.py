@@ -236,7 +236,7 @@ def test_more_teardowns_in_an_hour_than_the_limit_are_held_together(world: World
 def test_nodes_that_fail_together_are_not_all_replaced_without_a_person(world: World) -> None:
     world.commit(production=PRODUCTION)
     world.settle()
-    world.cloud.stop(*(one.instance_id for one in world.alive("production", "web")[:3]))
+    world.cloud.stop_by_hand(*(one.instance_id for one in world.alive("production", "web")[:3]))
     world.reconcile()
     world.clock.advance(601)
     done = world.reconcile()

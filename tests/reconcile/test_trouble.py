@@ -141,7 +141,7 @@ def test_a_stopped_node_is_given_time_and_then_replaced(world: World) -> None:
     world.commit(production=PRODUCTION)
     world.settle()
     victim = world.alive("production", "web")[0].instance_id
-    world.cloud.stop(victim)
+    world.cloud.stop_by_hand(victim)
     world.reconcile()
     world.clock.advance(300)
     world.reconcile()
