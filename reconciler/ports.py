@@ -301,3 +301,22 @@ class Journal(Protocol):
         """Replace them, keeping `since` of those whose truth and reason are unchanged; returns those that changed."""
 
     def conditions(self) -> Sequence[Condition]: ...
+
+
+class EventLog(Protocol):
+    """The journal's events, as they are followed: each has an id, and later ones have greater ids."""
+
+    def after(self, event_id: int, *, limit: int) -> Sequence[tuple[int, Event]]:
+        """The first `limit` events after this one, in order; 0: from the oldest that is kept."""
+
+    def newest(self) -> int:
+        """The id of the newest event; 0: there is none."""
+
+    def cursor(self, receiver: str) -> int | None:
+        """The last event that the receiver is done with; None: it never asked."""
+
+    def keep_cursor(self, receiver: str, event_id: int) -> None:
+        """A cursor never moves back."""
+
+    def forget_cursors(self, *, but: Collection[str]) -> None:
+        """Of all receivers except these: one that is named again later begins anew."""

@@ -10,6 +10,7 @@ from reconciler.adapters.journal import SqliteJournal
 from reconciler.model.conditions import Condition, ConditionType, Event
 from reconciler.model.facts import TeardownEnded
 from reconciler.model.names import EnvironmentName, NodeName, RevisionId
+from reconciler.ports import EventLog
 from tests.adapters.journal_facts import CHECKOUT, NOON
 
 MINUTE = timedelta(minutes=1)
@@ -55,6 +56,53 @@ def test_only_the_newest_events_are_kept(journal: SqliteJournal) -> None:
     for number in range(25):
         journal.append(event(str(number)))
     assert [e.message for e in journal.events(limit=100)] == [str(number) for number in range(15, 25)]
+
+
+# --- following ------------------------------------------------------------------------------------------------------
+
+
+def messages(log: EventLog, event_id: int, limit: int = 100) -> list[tuple[int, str]]:
+    return [(number, event.message) for number, event in log.after(event_id, limit=limit)]
+
+
+def test_whoever_follows_gets_each_event_once_and_in_order(journal: SqliteJournal) -> None:
+    journal.append(event("a"), event("b", OTHER), event("c", None))
+    assert messages(journal, 0, limit=2) == [(1, "a"), (2, "b")]
+    assert messages(journal, 2) == [(3, "c")]
+    assert messages(journal, 3) == []
+
+
+def test_whoever_comes_late_follows_from_the_oldest_that_is_kept(journal: SqliteJournal) -> None:
+    for number in range(25):
+        journal.append(event(str(number)))
+    assert messages(journal, 0, limit=1) == [(16, "15")]
+    assert journal.newest() == 25
+
+
+def test_ids_go_on_after_a_restart(tmp_path: Path) -> None:
+    for expected in (1, 2):
+        with SqliteJournal(f"sqlite:///{tmp_path}/state.db", events_kept=1) as journal:
+            journal.append(event("again"))
+            assert journal.newest() == expected
+
+
+def test_a_cursor_is_kept_per_receiver_and_never_moves_back(tmp_path: Path, journal: SqliteJournal) -> None:
+    assert (journal.newest(), journal.cursor("slack")) == (0, None)
+    for event_id in (0, 7, 5):
+        journal.keep_cursor("slack", event_id)
+    journal.keep_cursor("pager", 3)
+    with SqliteJournal(f"sqlite:///{tmp_path}/state.db") as other:
+        assert (other.cursor("slack"), other.cursor("pager")) == (7, 3)
+
+
+def test_a_receiver_that_was_left_out_for_a_while_begins_anew(journal: SqliteJournal) -> None:
+    journal.keep_cursor("slack", 7)
+    journal.keep_cursor("pager", 3)
+    journal.forget_cursors(but=("pager",))
+    assert (journal.cursor("slack"), journal.cursor("pager")) == (None, 3)
+
+
+# --- conditions -----------------------------------------------------------------------------------------------------
 
 
 def condition(

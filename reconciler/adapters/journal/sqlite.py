@@ -1,7 +1,7 @@
-"""`SqliteJournal`: the port, over one SQLite file."""
+"""`SqliteJournal`: the ports `Journal` and `EventLog`, over one SQLite file."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from reconciler.adapters.journal import file, rows, tables
 from reconciler.adapters.journal.migrations import MIGRATIONS, Migration
@@ -151,6 +152,32 @@ class SqliteJournal:
         with self._read() as connection:
             found = connection.execute(query).all()
         return tuple(rows.event(row) for row in reversed(found))
+
+    def after(self, event_id: int, *, limit: int) -> Sequence[tuple[int, Event]]:
+        ids = tables.events.c.id
+        query = select(tables.events).where(ids > event_id).order_by(ids).limit(limit)
+        with self._read() as connection:
+            return tuple((row.id, rows.event(row)) for row in connection.execute(query))
+
+    def newest(self) -> int:
+        with self._read() as connection:
+            return connection.execute(select(func.max(tables.events.c.id))).scalar_one() or 0
+
+    def cursor(self, receiver: str) -> int | None:
+        query = select(tables.cursors.c.event_id).where(tables.cursors.c.receiver == receiver)
+        with self._read() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def keep_cursor(self, receiver: str, event_id: int) -> None:
+        kept = upsert(tables.cursors).values(receiver=receiver, event_id=event_id)
+        is_further = kept.excluded.event_id > tables.cursors.c.event_id
+        moved = {"event_id": kept.excluded.event_id}
+        with self._write() as connection:
+            connection.execute(kept.on_conflict_do_update(index_elements=["receiver"], set_=moved, where=is_further))
+
+    def forget_cursors(self, *, but: Collection[str]) -> None:
+        with self._write() as connection:
+            connection.execute(delete(tables.cursors).where(tables.cursors.c.receiver.not_in(but)))
 
     def set_conditions(
         self, environment: EnvironmentName | None, conditions: Sequence[Condition], at: datetime
