@@ -2,14 +2,14 @@
 
 import os
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.adapters import git_config, git_errors
+from reconciler.adapters import git_config, git_errors, git_history
 from reconciler.adapters.git_mirror import (
     LOCAL_TIMEOUT_S,
     Mirror,
@@ -145,10 +145,15 @@ class GitRepository:
 
     def commit(self, revision: RevisionId) -> Commit:
         with self._lock:
-            text = self._ask(revision, "log", "-1", "--encoding=UTF-8", "--format=%an <%ae>%x00%ct%x00%s", revision)
-        author, seconds, subject = map(_printable, text.decode(errors="replace").removesuffix("\n").split("\0", 2))
-        at = datetime.fromtimestamp(min(int(seconds), _LAST_MOMENT_S), UTC)
-        return Commit(revision=revision, author=author, subject=subject, at=at)
+            return self._commits([revision])[revision]
+
+    def touched(
+        self, revision: RevisionId, paths: Collection[str], *, after: RevisionId | None = None
+    ) -> Mapping[str, Commit]:
+        with self._lock:
+            found = self._walk(revision, paths, after) if paths else {}
+            commits = self._commits(sorted(set(found.values())))
+        return MappingProxyType({path: commits[touching] for path, touching in found.items()})
 
     def mark_applied(self, revision: RevisionId) -> None:
         with self._lock:
@@ -224,6 +229,50 @@ class GitRepository:
             )
         self._verified = checked
 
+    # --- history ---
+
+    def _walk(self, revision: RevisionId, paths: Collection[str], after: RevisionId | None) -> Mapping[str, RevisionId]:
+        if (self._mirror.directory / "shallow").exists():  # where it is cut off, everything looks new
+            raise SourceRejected(
+                f"the mirror {self._mirror.directory} lacks a part of the history",
+                remedy="delete it; the next fetch makes it anew",
+            )
+        if after is not None and self._lacks(_checked(after)):
+            raise SourceRejected(f"revision {after[:8]} is not in the repository")
+        since = () if after is None else (f"^{after}",)
+        history = git_history.steps(self._ask(revision, "rev-list", "--topo-order", "--parents", revision, *since))
+        folder = str(PurePosixPath(self._settings.path))
+        # Of the whole folder: to look for every path by itself would cost git more than to name what changed.
+        asked = self._git.stream(
+            *("diff-tree", "--stdin", "--always", "--root", "--no-renames", "--raw", "-r", "-z", "--"),
+            *(() if folder == "." else (folder,)),
+            lines=tuple(git_history.comparisons(history)),
+            timeout_s=LOCAL_TIMEOUT_S,
+        )
+        with asked as answers:
+            try:
+                changes = git_history.differences(answers.stdout, folder)
+                return git_history.newest(revision, history, changes, paths)
+            except EOFError as missing:
+                if answers.is_cut():
+                    raise Transient(f"the history was not read within {LOCAL_TIMEOUT_S:.0f} s") from missing
+                broken = RevisionId(str(missing))
+        self._ask(broken, "diff-tree", "--root", "-m", "-r", broken)  # tells what is wrong with it
+        raise self._unreadable(f"the tree of {broken} is missing or unreadable")
+
+    def _commits(self, revisions: Sequence[RevisionId]) -> Mapping[RevisionId, Commit]:
+        if not revisions:
+            return {}
+        names = [RevisionId(_checked(revision)) for revision in revisions]
+        answer = self._git.run(
+            *("log", "--no-walk=unsorted", "--encoding=UTF-8", "--format=%an <%ae>%x00%ct%x00%s", *names),
+            timeout_s=LOCAL_TIMEOUT_S,
+        )
+        if not answer.is_ok:
+            raise self._failed(answer.stderr, next(filter(self._lacks, names), names[0]))
+        lines = answer.stdout.decode(errors="replace").removesuffix("\n").split("\n")
+        return {revision: _commit(revision, line) for revision, line in zip(revisions, lines, strict=True)}
+
     # --- reading ---
 
     def _list(self, revision: RevisionId, path: str, *options: str) -> list[bytes]:
@@ -264,6 +313,12 @@ class GitRepository:
             f"the mirror {self._mirror.directory} cannot be read: {message}",
             remedy="it is fetched anew by itself once; if that does not help, run git fsck in the repository",
         )
+
+
+def _commit(revision: RevisionId, line: str) -> Commit:
+    author, seconds, subject = map(_printable, line.split("\0", 2))
+    at = datetime.fromtimestamp(min(int(seconds), _LAST_MOMENT_S), UTC)
+    return Commit(revision=revision, author=author, subject=subject, at=at)
 
 
 def _checked(name: str) -> str:

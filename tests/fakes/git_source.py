@@ -62,6 +62,14 @@ class GitSource:
             run_git(self.clone, "checkout", "-q", "-f", "--orphan", f"rewritten-{os.urandom(4).hex()}")
         return self.push(files, subject="Rewrite")
 
+    def merge(self, files: Mapping[str, Content], *, other: RevisionId) -> RevisionId:
+        """Commit exactly these files on top of the branch and of another revision, and push."""
+        self._fill(files)
+        tree = run_git(self.clone, "write-tree")
+        merged = run_git(self.clone, "commit-tree", tree, "-p", self.tip, "-p", other, "-m", "Merge")
+        run_git(self.clone, "checkout", "-q", "-f", "-B", "main", merged)
+        return self.push_head()
+
     def reset(self, revision: RevisionId) -> None:
         """Force-push a revision that exists already."""
         run_git(self.clone, "checkout", "-q", "-f", "-B", "main", revision)

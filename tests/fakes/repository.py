@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TypeAlias
 
-from reconciler.errors import SourceRejected, Stalled, Transient
+from reconciler.errors import Conflict, Refused, SourceRejected, Stalled, Transient
 from reconciler.model.commits import Commit
 from reconciler.model.names import BlobId, RevisionId
 from reconciler.ports import TreeEntry
 
 AUTHOR = "Jessica <jessica@example.com>"
+DAEMON = "Hivequeen <hivequeen@localhost>"
 FIRST_COMMIT_AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
 
@@ -45,7 +46,7 @@ class _Stored:
     """One commit with the whole watched folder."""
 
     commit: Commit
-    parent: RevisionId | None
+    parents: tuple[RevisionId, ...]
     entries: tuple[TreeEntry, ...]
     is_signed: bool
 
@@ -57,6 +58,7 @@ class FakeRepository:
         self.is_unreachable = False
         self.has_branch = True  # False: the branch was deleted, or never pushed
         self.verifies = False  # as with `verify_keys`: unsigned revisions are rejected
+        self.refuses_pushes = False  # as a hook or a protected branch does; `remove` only
         self.applied: RevisionId | None = None
         self.fetches = 0
         self._commits: dict[RevisionId, _Stored] = {}
@@ -82,7 +84,7 @@ class FakeRepository:
         is_signed: bool = False,
     ) -> RevisionId:
         """Commit exactly these files (paths below the watched folder) on top of the branch."""
-        return self._store(files, parent=self._tip, subject=subject, author=author, is_signed=is_signed)
+        return self._store(files, parents=self._on_tip(), subject=subject, author=author, is_signed=is_signed)
 
     def edit(self, changes: Mapping[str, Content | None], *, subject: str = "Change environments") -> RevisionId:
         """Commit the newest files with these changes; None deletes one."""
@@ -96,7 +98,11 @@ class FakeRepository:
 
     def rewrite(self, files: Mapping[str, Content], *, onto: RevisionId | None = None) -> RevisionId:
         """Force-push a commit whose parent is `onto` (None: it has none)."""
-        return self._store(files, parent=onto, subject="Rewrite", author=AUTHOR, is_signed=False)
+        return self._store(files, parents=(onto,) if onto else (), subject="Rewrite", author=AUTHOR, is_signed=False)
+
+    def merge(self, files: Mapping[str, Content], *, other: RevisionId) -> RevisionId:
+        """Commit exactly these files on top of the branch and of another revision."""
+        return self._store(files, parents=(*self._on_tip(), other), subject="Merge", author=AUTHOR, is_signed=False)
 
     def reset(self, revision: RevisionId) -> None:
         """Force-push a revision that exists already."""
@@ -147,25 +153,58 @@ class FakeRepository:
     def commit(self, revision: RevisionId) -> Commit:
         return self._known(revision).commit
 
+    def touched(
+        self, revision: RevisionId, paths: Collection[str], *, after: RevisionId | None = None
+    ) -> Mapping[str, Commit]:
+        if not paths:
+            return {}
+        for end in (revision, *([after] if after else ())):
+            self._known(end)
+        old = set(self._history(after)) if after else set[RevisionId]()
+        found = {path: self._touching(path, revision, old) for path in paths}
+        return MappingProxyType({path: self._commits[one].commit for path, one in found.items() if one})
+
+    def remove(self, path: str, *, blob: BlobId, message: str) -> RevisionId:
+        if self.verifies:
+            raise Refused("the daemon signs nothing", remedy="delete the file by hand")
+        tip = self.fetch()
+        entry = _entry_at(self._commits[tip], path)
+        if entry is None:
+            return tip
+        if entry.blob != blob:
+            raise Conflict(f"{path} was changed meanwhile")
+        if self.refuses_pushes:
+            raise Refused("the push is not allowed", remedy="allow it")
+        files = {name: content for name, content in self._files[tip].items() if name != path}
+        removed = self.push(files, subject=message.partition("\n")[0], author=DAEMON)
+        self._fetched.add(removed)
+        return removed
+
     def mark_applied(self, revision: RevisionId) -> None:
         self.applied = self._known(revision).commit.revision
 
     # --- inside ---
 
     def _store(
-        self, files: Mapping[str, Content], *, parent: RevisionId | None, subject: str, author: str, is_signed: bool
+        self,
+        files: Mapping[str, Content],
+        *,
+        parents: tuple[RevisionId, ...],
+        subject: str,
+        author: str,
+        is_signed: bool,
     ) -> RevisionId:
         entries = tuple(sorted((self._entry(*item) for item in files.items()), key=lambda entry: entry.path))
         number = len(self._commits)
-        revision = RevisionId(_sha1(repr((number, parent, entries, subject, author)).encode()))
+        revision = RevisionId(_sha1(repr((number, parents, entries, subject, author)).encode()))
         self._commits[revision] = _Stored(
             commit=Commit(
                 revision=revision,
-                author=author,
+                author=_printable(author),
                 subject=_printable(subject),
                 at=FIRST_COMMIT_AT + timedelta(minutes=number),
             ),
-            parent=parent,
+            parents=parents,
             entries=entries,
             is_signed=is_signed,
         )
@@ -189,15 +228,44 @@ class FakeRepository:
                 return plain
 
     def _history(self, revision: RevisionId) -> Iterable[RevisionId]:
-        at: RevisionId | None = revision
-        while at is not None:
-            yield at
-            at = self._commits[at].parent
+        seen: set[RevisionId] = set()
+        ahead = [revision]
+        while ahead:
+            at = ahead.pop()
+            if at not in seen:
+                seen.add(at)
+                yield at
+                ahead.extend(self._commits[at].parents)
+
+    def _touching(self, path: str, revision: RevisionId, old: Collection[RevisionId]) -> RevisionId | None:
+        """As git simplifies history: of a merge, the first parent that has the path alike is followed."""
+        at = revision
+        while at not in old:
+            stored = self._readable(at)
+            here = _entry_at(stored, path)
+            alike = [parent for parent in stored.parents if _entry_at(self._readable(parent), path) == here]
+            if alike:
+                at = alike[0]
+            else:
+                return at if stored.parents or here else None
+        return None
+
+    def _readable(self, revision: RevisionId) -> _Stored:
+        if revision in self._lost:
+            raise SourceRejected(f"the tree of {revision[:8]} cannot be read")
+        return self._commits[revision]
+
+    def _on_tip(self) -> tuple[RevisionId, ...]:
+        return (self._tip,) if self._tip else ()
 
     def _known(self, revision: RevisionId) -> _Stored:
         if revision not in self._fetched:
             raise SourceRejected(f"revision {revision[:8]} is not in the mirror")
         return self._commits[revision]
+
+
+def _entry_at(stored: _Stored, path: str) -> TreeEntry | None:
+    return next((entry for entry in stored.entries if entry.path == path), None)
 
 
 def _sha1(body: bytes) -> str:
