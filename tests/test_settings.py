@@ -1,6 +1,7 @@
 """`hivequeen.yml`: read once, checked whole, and wrong in words that help."""
 
 from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,29 @@ from hypothesis import strategies as st
 
 from reconciler.errors import SettingsError
 from reconciler.model.names import FleetId
+from reconciler.model.policy import Policy
 from reconciler.settings import (
     AwsSettings,
     BootstrapSettings,
     ChefSettings,
     Deadlines,
     Intervals,
+    Lifetimes,
     Limits,
     ListenSettings,
     Mode,
     Package,
+    Receiver,
     RepositorySettings,
     Settings,
+    TeardownSettings,
     TlsSettings,
     control_of,
     load,
 )
 
 REMEDY = "(copy systemd/hivequeen.yml there, or name one with --config; to try it out: script/demo)"
+DAY_S = 86400
 REPOSITORY = Path(__file__).parents[1]
 
 LEAST = """\
@@ -63,6 +69,22 @@ limits:
   environments: {least: 5, share: 1}
   orphan_age: 1h
   failures_in_a_row: 5
+teardown: {grace: 0s}
+quarantine: 1h
+lifetimes: {default_ttl: 14d, maximum_ttl: 30d, notices: [2h, 30m, 2d], remove_files: true}
+policy:
+  instance_types: ["t3.*", m7i.large]
+  nodes: {environment: 20, total: 200}
+  monthly_cost: {environment: 500, total: 5000.5}
+  owner: "*@example.com"
+  require_ttl: true
+  parents: [production, _base]
+  protected: [production]
+  schema: {required: [extends]}
+notify:
+  - {name: chat, url_file: chat.url, secret_file: chat.secret, on: [ready, held], environments: "feature-*"}
+  - {url_file: chat.url, on: [torn_down]}
+prices: prices.json
 concurrency: 16
 """.replace("SHA256", "0123456789abcdef" * 4)
 
@@ -100,6 +122,7 @@ def test_what_is_left_out_keeps_its_default(tmp_path: Path) -> None:
             url="https://10.0.0.5:9465", identity_certificates=Path("/etc/hivequeen/aws-identity.pem")
         ),
         tls=TlsSettings(certificate=Path("/etc/hivequeen/tls.crt"), key=Path("/etc/hivequeen/tls.key")),
+        lifetimes=Lifetimes(default_ttl_s=None, maximum_ttl_s=None, notices_s=(3600, DAY_S), remove_files=False),
     )
 
 
@@ -145,8 +168,56 @@ def test_every_setting_is_read_and_relative_paths_count_from_the_file(tmp_path: 
             orphan_age_s=3600,
             failures_in_a_row=5,
         ),
+        teardown=TeardownSettings(grace_s=0),
+        quarantine_s=3600,
+        lifetimes=Lifetimes(
+            default_ttl_s=14 * DAY_S, maximum_ttl_s=30 * DAY_S, notices_s=(1800, 7200, 2 * DAY_S), remove_files=True
+        ),
+        policy=Policy(
+            instance_types=("t3.*", "m7i.large"),
+            nodes_per_environment=20,
+            nodes_in_total=200,
+            monthly_cost_per_environment=500,
+            monthly_cost_in_total=5000.5,
+            owner="*@example.com",
+            requires_ttl=True,
+            default_ttl=timedelta(days=14),
+            maximum_ttl=timedelta(days=30),
+            parents=("production", "_base"),
+            protected=("production",),
+            schema={"required": ["extends"]},
+        ),
+        notify=(
+            Receiver(
+                name="chat",
+                url_file=tmp_path / "chat.url",
+                secret_file=tmp_path / "chat.secret",
+                on=frozenset({"ready", "held"}),
+                environments="feature-*",
+            ),
+            Receiver(name="notify[1]", url_file=tmp_path / "chat.url", on=frozenset({"torn_down"})),
+        ),
+        prices=tmp_path / "prices.json",
         concurrency=16,
     )
+
+
+def test_lifetimes_reach_planning_and_policy_knows_its_lines(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, ALL), check_files=False)
+    assert settings.rules.default_ttl == timedelta(days=14)
+    assert settings.rules.notices == (timedelta(minutes=30), timedelta(hours=2), timedelta(days=2))
+    assert {key: origin.line for key, origin in settings.policy.origins.items()} == {
+        "instance_types": 28,
+        "nodes.environment": 29,
+        "nodes.total": 29,
+        "monthly_cost.environment": 30,
+        "monthly_cost.total": 30,
+        "owner": 31,
+        "require_ttl": 32,
+        "parents": 33,
+        "protected": 34,
+        "schema": 35,
+    }
 
 
 def test_the_test_above_sets_every_field_to_something_else_than_its_default(tmp_path: Path) -> None:
@@ -159,13 +230,25 @@ def test_the_test_above_sets_every_field_to_something_else_than_its_default(tmp_
 
 
 def test_null_means_the_default(tmp_path: Path) -> None:
-    nulls = "mode: null\nlisten: null\nintervals: {poll: null}\nlimits: {nodes: {least: null}, environments: null}\ncontrol: null\n"
+    nulls = "mode: null\nlisten: null\nintervals: {poll: null}\nlimits: {nodes: {least: null}, environments: null}\ncontrol: null\nlifetimes: {notices: null}\npolicy: {nodes: null, owner: null}\nnotify: null\nprices: null\n"
     assert load(write(tmp_path, LEAST + nulls), check_files=False) == load(write(tmp_path, LEAST), check_files=False)
 
 
 def test_the_shipped_sample_is_sound() -> None:
     sample = load(REPOSITORY / "systemd" / "hivequeen.yml", check_files=False)
     assert sample.mode is Mode.OBSERVE
+
+
+def test_what_the_shipped_sample_only_mentions_is_sound_too(tmp_path: Path) -> None:
+    text = (REPOSITORY / "systemd" / "hivequeen.yml").read_text()
+    shown, heading, mentioned = text.partition("# What else can be set")
+    assert heading
+    uncommented = "".join(f"{line.removeprefix('#').removeprefix(' ')}\n" for line in mentioned.splitlines()[1:])
+    settings = load(write(tmp_path, shown + uncommented), check_files=False)
+    assert settings.policy.protected == ("production",)
+    assert [receiver.name for receiver in settings.notify] == ["chat"]
+    assert settings.lifetimes == Lifetimes()
+    assert settings.teardown == TeardownSettings()
 
 
 @pytest.mark.parametrize(
@@ -322,6 +405,40 @@ def test_a_password_in_an_address_is_not_repeated(tmp_path: Path) -> None:
             ),
         ),
         ("fleet: demo", "fleet: demo\nlimits: {nodes: {share: 10}}", "2: limits.nodes.share must be at most 1, not 10"),
+        (
+            "fleet: demo",
+            "fleet: demo\nlifetimes: {default_ttl: 30d, maximum_ttl: 1d}",
+            (
+                "2: lifetimes.default_ttl is longer than lifetimes.maximum_ttl: 30d and 1d "
+                "(make the maximum the longer one)"
+            ),
+        ),
+        (
+            "fleet: demo",
+            "fleet: demo\npolicy: {schema: {type: thing}}",
+            (
+                "2: policy.schema.type is not valid JSON Schema: 'thing' is not valid under any of the given schemas "
+                "(correct it, or remove it)"
+            ),
+        ),
+        (
+            "fleet: demo",
+            "fleet: demo\nnotify: [{name: a, url_file: a, on: [ready]}, {name: a, url_file: a, on: [held]}]",
+            '2: two receivers have the name "a" (rename one)',
+        ),
+        (
+            "fleet: demo",
+            "fleet: demo\nnotify: [{url_file: a, on: [readdy]}]",
+            (
+                '2: item 1 of notify.0.on must be one of "ready", "stalled", "held", "expiring", "torn_down", '
+                'not "readdy" (did you mean "ready"?)'
+            ),
+        ),
+        (
+            "fleet: demo",
+            "fleet: demo\npolicy: {nodes: {totl: 3}}",
+            '2: unknown key "totl" (did you mean "total"?)',
+        ),
         ("fleet: demo", "fleet: demo\nconcurrency: 0", "2: concurrency must be at least 1, not 0"),
         ("fleet: demo", "fleet: demo\nintervals: {resnc: 5m}", '2: unknown key "resnc" (did you mean "resync"?)'),
         ("fleet: demo", "fleet: demo\npoll: 5s", '2: unknown key "poll" (it belongs to the section intervals)'),
@@ -423,12 +540,15 @@ def test_the_control_socket_is_found_in_settings_that_are_wrong_elsewhere(
 
 # --- files that are named -------------------------------------------------------------------------------------------
 
-NAMED = ("git.key", "hosts", "signers", "chef.pem", "ca.pem", "aws.pem", "tls-ca.pem", "tls.crt", "tls.key")
+NAMED = (
+    *("git.key", "hosts", "signers", "chef.pem", "ca.pem", "aws.pem", "tls-ca.pem", "tls.crt", "tls.key"),
+    *("chat.url", "chat.secret", "prices.json"),
+)
 
 
 def test_every_named_file_must_be_there(tmp_path: Path) -> None:
     told = problems(tmp_path, ALL, check_files=True)
-    assert len(told) == len(NAMED)
+    assert len(told) == len(NAMED) + 1  # the chat's address is named twice
     assert told[3] == (
         f"5: chef.ca_certificate: {tmp_path}/ca.pem cannot be read: No such file or directory "
         "(correct the path, or put the file there)"

@@ -27,6 +27,7 @@ _INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?")
 # What YAML 1.1 (PyYAML, Ruby) and YAML 1.2 (editors, Go) read differently. Guessing would be wrong for somebody.
 _BOOLEAN_TO_SOME: Final = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF")
+_KEYS_ALLOWED: Final = frozenset({"on"})  # a key of the settings, and well known as one from elsewhere
 _NUMBER_TO_SOME: Final = re.compile(
     r"""
       [-+]?0[0-9_]+(?:\.[0-9_]*)?               # 010: eight or ten
@@ -205,7 +206,7 @@ class _Reading:
         if not event.style:
             if text == "<<":
                 self._find(line, 'the merge key "<<" is not allowed', "use extends or defaults")
-            elif _is_ambiguous(text) or not isinstance(_plain(text), str) or text == "":
+            elif (_is_ambiguous(text) and text not in _KEYS_ALLOWED) or not isinstance(_plain(text), str) or text == "":
                 self._find(line, f"the key {text} is not text", f'quote it: "{text}"')
         return text
 

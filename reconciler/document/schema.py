@@ -88,7 +88,7 @@ class Schema:
         elif error.validator == "additionalProperties":
             known = schema["properties"]
             for key in value.keys() - known.keys():
-                yield (*path, key), f"unknown key {show(key)}", suggest(key, _offered(known)) or self._home(key, known)
+                yield (*path, key), f"unknown key {show(key)}", self._advice(key, _offered(known))
         elif error.validator == "required":
             for key in schema["required"]:
                 if key not in value:
@@ -96,9 +96,10 @@ class Schema:
         elif path not in document.doubtful:
             yield path, *_value_fault(error, dotted(path), document.written.get(path))
 
-    def _home(self, key: str, known: Mapping[str, Any]) -> str:
-        home = self._homes.get(key)
-        return f"it belongs to {home}" if home else f"known here: {', '.join(sorted(_offered(known)))}"
+    def _advice(self, key: str, offered: list[str]) -> str:
+        if home := self._homes.get(key):
+            return f"it belongs to {home}"
+        return suggest(key, offered) or f"known here: {', '.join(sorted(offered))}"
 
 
 def _offered(properties: Mapping[str, Any]) -> list[str]:

@@ -42,4 +42,6 @@ class Rules:
     failures_in_a_row: int = 3
     teardown_grace: timedelta = timedelta(minutes=5)  # in which a commit cancels a teardown with nothing lost
     quarantine: timedelta = timedelta(0)  # the newest failed node of a role is kept so long, to be looked at
+    default_ttl: timedelta | None = None  # of environments whose files name neither ttl nor expires
+    notices: tuple[timedelta, ...] = (timedelta(hours=1), timedelta(days=1))  # before an environment expires, sorted
     progress: timedelta = timedelta(seconds=5)  # look again at what is awaited
