@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.adapters import git_config, git_errors, git_history
+from reconciler.adapters import git_config, git_errors, git_history, git_push
 from reconciler.adapters.git_mirror import (
     LOCAL_TIMEOUT_S,
     Mirror,
@@ -20,7 +20,7 @@ from reconciler.adapters.git_mirror import (
     tree_entry,
 )
 from reconciler.adapters.git_process import Git
-from reconciler.errors import SourceRejected, Stalled, Transient
+from reconciler.errors import Conflict, Refused, SourceRejected, Stalled, Transient
 from reconciler.model.commits import Commit
 from reconciler.model.names import BlobId, RevisionId
 from reconciler.ports import RequestCounter, TreeEntry
@@ -32,6 +32,7 @@ APPLIED: Final = "refs/hivequeen/applied"
 FETCH_TIMEOUT_S: Final = 60.0
 WHOLE_FETCH_TIMEOUT_S: Final = 240.0  # of all history; below the time after which the loop counts as stuck
 TIDY_EVERY_FETCHES: Final = 100
+PUSHES_MAX: Final = 5  # of one removal, while others push, too
 ENTRIES_MAX: Final = 100_000
 
 _LAST_MOMENT_S: Final = 253402300799  # of the year 9999: a commit may claim to be later, a datetime cannot
@@ -55,16 +56,19 @@ class GitRepository:
         count_request: RequestCounter = _uncounted,
         *,
         inherited: Mapping[str, str] | None = None,
+        identity: str = "Hivequeen <hivequeen@localhost>",
     ) -> None:
         """Touches nothing: the mirror is made by the first fetch.
 
         Args:
             mirror: its directory. Deleting it costs a fetch, and a hold if upstream rewrote its history meanwhile.
             inherited: the environment of which git gets the few variables that it needs; None: this process's.
+            identity: who commits what the daemon removes.
         """
         self._settings = settings
         self._mirror = Mirror(mirror)
         self._count_request = count_request
+        self._identity = identity
         self._git = Git(
             self._mirror.directory,
             git_config.environment(
@@ -90,15 +94,7 @@ class GitRepository:
 
     def fetch(self) -> RevisionId:
         with self._lock:
-            tip = read_ref(self._mirror.directory, TIP)
-            if tip is None or not self._is_prepared:
-                self._mirror.prepare(self._git, self._settings)
-                self._is_prepared = True
-            mends = self._is_suspect and self._mended_for != tip
-            if tip is None or mends or self._source_tip() != tip:
-                tip = self._fetch(is_first=tip is None, mends=mends)
-            self._verify(tip)
-            return tip
+            return self._newest()
 
     def tree(self, revision: RevisionId) -> tuple[TreeEntry, ...]:
         folder = str(PurePosixPath(self._settings.path))
@@ -155,12 +151,37 @@ class GitRepository:
             commits = self._commits(sorted(set(found.values())))
         return MappingProxyType({path: commits[touching] for path, touching in found.items()})
 
+    def remove(self, path: str, *, blob: BlobId, message: str) -> RevisionId:
+        """Hooks of a repository on this machine are not run, for that would be with the daemon's rights."""
+        if self._settings.verify_keys is not None:
+            raise Refused(
+                f"{path} stays: commits must be signed (repository.verify_keys), and the daemon has no key",
+                remedy=f"delete {path} in a signed commit",
+            )
+        with self._lock:
+            for _ in range(PUSHES_MAX):
+                pushed = self._try_to_remove(path, blob, message)
+                if pushed is not None:
+                    return pushed
+        raise Transient(f"{path} stays for now: others pushed {PUSHES_MAX} times meanwhile")
+
     def mark_applied(self, revision: RevisionId) -> None:
         with self._lock:
             if read_ref(self._mirror.directory, APPLIED) != revision:
                 self._ask(revision, "update-ref", APPLIED, revision)
 
     # --- fetching ---
+
+    def _newest(self) -> RevisionId:
+        tip = read_ref(self._mirror.directory, TIP)
+        if tip is None or not self._is_prepared:
+            self._mirror.prepare(self._git, self._settings)
+            self._is_prepared = True
+        mends = self._is_suspect and self._mended_for != tip
+        if tip is None or mends or self._source_tip() != tip:
+            tip = self._fetch(is_first=tip is None, mends=mends)
+        self._verify(tip)
+        return tip
 
     def _source_tip(self) -> RevisionId | None:
         """The branch's newest revision, read from a local repository's files; None: only a fetch can tell."""
@@ -228,6 +249,34 @@ class GitRepository:
                 remedy="push a commit on top of it that a listed key signs, or list the signer's key",
             )
         self._verified = checked
+
+    # --- pushing ---
+
+    def _try_to_remove(self, path: str, blob: BlobId, message: str) -> RevisionId | None:
+        """The revision without it; None if somebody else pushed meanwhile."""
+        tip = self._newest()
+        folder = PurePosixPath(self._settings.path)
+        full = str(folder / path)
+        entries = [tree_entry(line, str(folder)) for line in self._list(tip, full)]
+        if not entries:
+            return tip
+        if entries[0].blob != blob:
+            raise Conflict(f"{full} was changed meanwhile, so it stays")
+        made = git_push.commit_removal(
+            self._git, self._mirror, tip=tip, path=full, identity=self._identity, message=message
+        )
+        try:
+            trouble = git_push.push(self._git, self._settings, revision=made, onto=tip)
+        except Transient:
+            self._count_request("git", "push", "unreachable")
+            raise
+        if trouble is None:
+            self._count_request("git", "push", "ok")
+            return made
+        self._count_request("git", "push", "unreachable" if isinstance(trouble, Transient) else "refused")
+        if isinstance(trouble, Conflict):
+            return None
+        raise trouble
 
     # --- history ---
 

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from reconciler.adapters.git_config import masked
-from reconciler.errors import HivequeenError, SourceRejected, Stalled, Transient
+from reconciler.errors import Conflict, Denied, HivequeenError, Refused, SourceRejected, Stalled, Transient
 from reconciler.settings import RepositorySettings
 
 # Git says what is the matter in one line that begins so, and then adds others that only repeat that it failed.
@@ -15,6 +15,15 @@ _REPEATING: Final = re.compile(
 )
 _UNTRUSTED: Final = re.compile(
     r"fsck error|did not send all necessary objects|repository corruption on the remote side|is corrupt|bad object"
+)
+# Of a push: the branch is not where it was, or somebody else is about to move it.
+_RACE: Final = re.compile(
+    r"stale info|fetch first|non-fast-forward|failed to update ref|cannot lock ref|failed to lock|incorrect old value"
+    r"|reference already exists"
+)
+_NO_ACCESS: Final = re.compile(
+    r"Permission (?:to .* )?denied|Authentication failed|could not read (?:Username|Password)|terminal prompts disabled"
+    r"|returned error: 40[13]|insufficient permission|read[- ]only|not allowed to push"
 )
 # What git says, and what a person can do about it.
 _NEEDS_PERSON: Final = (
@@ -60,6 +69,40 @@ def fetch_failed(stderr: str, settings: RepositorySettings) -> HivequeenError:
         if re.search(sign, stderr):
             return Stalled(message, remedy=remedy.format(branch=settings.branch, access=_access(settings)))
     return Transient(message)
+
+
+def push_failed(stdout: str, stderr: str, settings: RepositorySettings) -> HivequeenError:
+    """What a failed push means, by its porcelain output: a `Conflict` is a lost race."""
+    why = rejection(stdout)
+    if why and _RACE.search(why):
+        return Conflict(f"the branch {settings.branch} moved meanwhile")
+    said = "; ".join(part for part in (why, remark(stderr) if why else reason(stderr)) if part)
+    message = f"the repository does not take the push: {said}"
+    if _NO_ACCESS.search(stderr):
+        return Denied(message, remedy=_write_access(settings))
+    if why:
+        return Refused(message, remedy=f"let the daemon push to {settings.branch}, or do by hand what it would do")
+    return Transient(message)
+
+
+def rejection(stdout: str) -> str:
+    """Why a ref was not taken: what git puts in brackets at the end of its line in `push --porcelain`."""
+    refused = next((line for line in stdout.splitlines() if line.startswith("!\t")), "")
+    return masked(refused.rpartition("\t")[2])
+
+
+def remark(stderr: str) -> str:
+    """What the other side's hooks said, in one line."""
+    told = [line.removeprefix("remote:").strip() for line in stderr.splitlines() if line.startswith("remote:")]
+    return masked(" ".join(filter(None, told)))
+
+
+def _write_access(settings: RepositorySettings) -> str:
+    if settings.local_path:
+        return "let the daemon's user write repository.url"
+    if settings.url.startswith("https://"):
+        return "put a user and token that may write into repository.url"
+    return "let the key that repository.ssh_key names write to the repository"
 
 
 def _access(settings: RepositorySettings) -> str:

@@ -45,14 +45,19 @@ class Git:
         self._stopping = threading.Event()
         self._running: subprocess.Popen[bytes] | None = None
 
-    def run(self, *arguments: str, timeout_s: float) -> Answer:
+    def run(self, *arguments: str, timeout_s: float, variables: Mapping[str, str] | None = None) -> Answer:
         """The answer, whatever its exit code.
+
+        Args:
+            variables: of its environment, beside those that every command gets.
 
         Raises:
             Transient: it took too long, was killed, or the daemon stops.
             Stalled: git is not installed.
         """
-        with self._start(arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        with self._start(
+            arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, variables=variables or {}
+        ) as process:
             try:
                 stdout, stderr = process.communicate(timeout=timeout_s)
             except subprocess.TimeoutExpired:
@@ -77,7 +82,7 @@ class Git:
         with tempfile.TemporaryFile() as questions:
             questions.write("".join(f"{line}\n" for line in lines).encode())
             questions.seek(0)
-            with self._start(arguments, stdin=questions, stderr=subprocess.DEVNULL) as process:
+            with self._start(arguments, stdin=questions, stderr=subprocess.DEVNULL, variables={}) as process:
                 timer = threading.Timer(timeout_s, end_late, (process,))
                 timer.daemon = True
                 timer.start()
@@ -95,7 +100,7 @@ class Git:
 
     @contextmanager
     def _start(
-        self, arguments: Sequence[str], *, stdin: int | IO[bytes], stderr: int
+        self, arguments: Sequence[str], *, stdin: int | IO[bytes], stderr: int, variables: Mapping[str, str]
     ) -> Iterator[subprocess.Popen[bytes]]:
         if self._stopping.is_set():
             raise Transient("the repository is not read any more: the daemon stops")
@@ -106,7 +111,7 @@ class Git:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd="/",
-                env=self._environment,
+                env={**self._environment, **variables},
                 process_group=0,  # Ctrl-C is ours, and git's own children end with it
             )
         except FileNotFoundError:
