@@ -27,10 +27,12 @@ class History:
 
     def __init__(self, repository: Repository, *, folder: str) -> None:
         self._repository = repository
-        self._folder = folder
+        self._prefix = f"{folder.rstrip('/')}/"  # as the reader writes it before a file's name
         self._commit: Commit | None = None
         self._walked: RevisionId | None = None  # the revision up to which `_lasting` is right
         self._lasting: Mapping[str, Commit] = {}  # of declared files whose lifetime counts from it
+        self._asked: tuple[RevisionId, frozenset[str]] | None = None  # what `_gone` answers
+        self._gone: Mapping[str, Commit] = {}
 
     def tell(self, desired: Desired, memory: Memory) -> tuple[Told, HivequeenError | None]:
         """Of the revision, of files that are gone, and of those with a time to live.
@@ -50,19 +52,23 @@ class History:
 
     def _touched(self, desired: Desired, memory: Memory) -> Mapping[str, Commit]:
         self._follow(desired)
-        gone = {
+        gone = frozenset(
             f"{name}{ending}"
             for name, known in memory.environments.items()
             if name not in desired.names and known.ending is None
             for ending in _ENDINGS
-        }
-        found = self._repository.touched(desired.revision, gone) if gone else {}
-        return {**self._lasting, **found}
+        )
+        if not gone:
+            return self._lasting
+        if self._asked != (desired.revision, gone):
+            self._gone = self._repository.touched(desired.revision, gone)
+            self._asked = (desired.revision, gone)
+        return {**self._lasting, **self._gone}
 
     def _follow(self, desired: Desired) -> None:
         """Bring what is known of declared files up to the revision; of new ones the whole history is asked."""
         wanted = {
-            environment.origin.file.removeprefix(f"{self._folder}/")
+            environment.origin.file.removeprefix(self._prefix)
             for environment in desired.environments.values()
             if environment.lifetime.ttl is not None
         }

@@ -112,6 +112,10 @@ class FakeRepository:
         """A blob, or the tree of a revision, becomes unreadable in the mirror."""
         self._lost.add(thing)
 
+    def find(self, thing: BlobId | RevisionId) -> None:
+        """What was lost is readable again."""
+        self._lost.discard(thing)
+
     def lose_mirror(self) -> None:
         """The mirror is gone, its mark too: the next fetch brings what upstream still reaches."""
         self._fetched.clear()
