@@ -1,0 +1,64 @@
+"""What is somebody's word against change: history, ownership, suspension, protection, grace."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from reconciler.model.facts import RevisionApplied
+from reconciler.model.memory import suspension_of
+from reconciler.model.names import EnvironmentName
+from tests.simulation.deeds import ChefRemoval, ChefWrite, ClientMade, Deed, Launch, Recorded, Termination, Touch
+from tests.simulation.scene import Scene
+from tests.simulation.specs import Declared, Frozen
+
+
+def history_moves_forward(deed: Deed, scene: Scene) -> Iterator[str]:
+    for fact in deed.facts if isinstance(deed, Recorded) else ():
+        if not isinstance(fact, RevisionApplied):
+            continue
+        applied = scene.ledger.applied
+        if applied is None or scene.ledger.descends(fact.revision, applied):
+            continue
+        if fact.revision not in scene.ledger.approved_revisions:
+            yield f"{fact.revision[:8]} is applied, does not descend from {applied[:8]}, and nobody approved it"
+
+
+def owner_writes(deed: Deed, scene: Scene) -> Iterator[str]:
+    if isinstance(deed, Recorded) or (isinstance(deed, Launch) and not deed.made):
+        return
+    claim = scene.chef._claim
+    own = scene.journal.memory.installation
+    if claim is None or claim.installation != own:
+        yield f"{own} does {type(deed).__name__} for {scene.environments_of(deed)}, and the claim is of {claim and claim.installation}"
+
+
+def left_alone(deed: Deed, scene: Scene) -> Iterator[str]:
+    """Nothing of a suspended environment, or of one whose file cannot be read, is made, changed or removed."""
+    suspensions = scene.journal.recall(scene.now).suspensions
+    for name in scene.environments_of(deed):
+        wanted = scene.ledger.desired.get(name)
+        if isinstance(wanted, Frozen):
+            yield f"{type(deed).__name__} for {name}, whose file cannot be trusted"
+        elif isinstance(wanted, Declared) and wanted.suspend:
+            yield f"{type(deed).__name__} for {name}, which its file suspends"
+        suspension = suspension_of(EnvironmentName(name), suspensions, scene.now)
+        if suspension is not None:
+            yield f"{type(deed).__name__} for {name}, {suspension}"
+
+
+def protected_stays(deed: Deed, scene: Scene) -> Iterator[str]:
+    """Removing the file of a protected environment removes nothing of it."""
+    if not isinstance(deed, Termination | ChefRemoval):
+        return
+    for name in scene.environments_of(deed) - set(scene.ledger.desired):
+        if scene.ledger.protected.get(name):
+            yield f"{type(deed).__name__} for {name}, which was protected when it was last declared"
+
+
+def grace_is_waited_for(deed: Deed, scene: Scene) -> Iterator[str]:
+    if not isinstance(deed, Termination | ChefRemoval | ChefWrite | ClientMade | Touch | Launch):
+        return
+    for name in scene.environments_of(deed):
+        since = scene.ledger.ending_since.get(name)
+        if since is not None and scene.now - since < scene.rules.teardown_grace - timedelta(seconds=1):
+            age = (scene.now - since).total_seconds()
+            yield f"{type(deed).__name__} for {name}, {age:.0f} s after its file was gone"

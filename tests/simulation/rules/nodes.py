@@ -1,0 +1,134 @@
+"""Which instances are made, touched and ended."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import timedelta
+
+from reconciler.model import tags
+from reconciler.model.facts import NodeGone
+from tests.simulation.deeds import Deed, Launch, Recorded, Termination, Touch
+from tests.simulation.ledger import Machine
+from tests.simulation.scene import Scene
+from tests.simulation.specs import Declared, RoleShape
+
+
+def launch_is_declared(deed: Deed, scene: Scene) -> Iterator[str]:
+    if not isinstance(deed, Launch) or not deed.made:
+        return
+    environment, role = _place(deed)
+    shape = _shape(scene, environment, role)
+    machine = scene.ledger.machines[deed.made[0]]
+    if shape is None:
+        yield f"{len(deed.made)} launched for {environment}/{role}, which {_revision(scene)} does not declare"
+    elif scene.is_drifted(machine, shape):
+        yield f"{deed.parameters.image} {deed.parameters.instance_type} launched for {environment}/{role}: not as declared"
+
+
+def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
+    """After a launch: no more than declared, one extra while something drifted serves, one failed in quarantine."""
+    if not isinstance(deed, Launch) or not deed.made:
+        return
+    environment, role = _place(deed)
+    shape = _shape(scene, environment, role)
+    if shape is None:
+        return
+    living = [
+        one
+        for one in scene.ledger.of_role(environment, role)
+        if one.is_ours and one.stopped_at is None and not one.was_retagged
+    ]
+    failed = [one for one in living if one.ready_at is None and scene.has_failed(one)]
+    drifted = [one for one in living if scene.is_drifted(one, shape)]
+    allowed = shape.count + (1 if drifted else 0)
+    if len(living) - len(failed) > allowed:
+        yield (
+            f"{environment}/{role} wants {shape.count} ({len(drifted)} drifted) and has "
+            f"{[one.instance_id for one in living]} ({len(failed)} failed) after {deed.made}"
+        )
+
+
+def only_our_tag(deed: Deed, scene: Scene) -> Iterator[str]:
+    asked = deed.asked if isinstance(deed, Termination | Touch) else ()
+    for instance_id in asked:
+        machine = scene.ledger.machines.get(instance_id)
+        if machine is not None and machine.ended_at is not None:
+            continue  # nothing happens to it any more
+        if not scene.is_tagged(instance_id):
+            yield f"{instance_id} lacks {tags.FLEET}={scene.rules.fleet}"
+
+
+def never_the_unseen(deed: Deed, scene: Scene) -> Iterator[str]:
+    for instance_id in deed.ended if isinstance(deed, Termination) else ():
+        age = scene.now - scene.ledger.machines[instance_id].launched_at
+        if age < timedelta(seconds=scene.cloud.visibility_lag_s):
+            yield f"{instance_id} is {age.total_seconds():.0f} s old: EC2 shows it to nobody yet"
+
+
+def never_in_spec(deed: Deed, scene: Scene) -> Iterator[str]:
+    """Each has a reason of its own, or is one of too many."""
+    if not isinstance(deed, Termination):
+        return
+    unexplained: dict[tuple[str, str], list[Machine]] = defaultdict(list)
+    for instance_id in deed.ended:
+        machine = scene.ledger.machines[instance_id]
+        if scene.why_it_may_go(machine) is None:
+            unexplained[machine.environment, machine.role].append(machine)
+    for (environment, role), machines in unexplained.items():
+        shape = _shape(scene, environment, role)
+        living = [
+            one
+            for one in scene.ledger.of_role(environment, role)
+            if one.stopped_at is None and scene.is_tagged(one.instance_id)
+        ]
+        explained = [
+            one for one in living if one.instance_id in deed.ended and scene.why_it_may_go(one) is not None
+        ]
+        excess = len(living) - len(explained) - shape.count if shape is not None else 0
+        if len(machines) > max(0, excess):
+            yield (
+                f"{[one.instance_id for one in machines]} of {environment}/{role} are as {_revision(scene)} declares, "
+                f"{len(living)} live, {shape.count if shape else 'frozen'} wanted"
+            )
+
+
+def enough_serve(deed: Deed, scene: Scene) -> Iterator[str]:
+    """Neither drift nor surplus takes a serving node while fewer than declared would be left."""
+    if not isinstance(deed, Termination):
+        return
+    places = {(one.environment, one.role) for one in map(scene.ledger.machines.__getitem__, deed.ended)}
+    for environment, role in places:
+        shape = _shape(scene, environment, role)
+        if shape is None:
+            continue
+        serving = [
+            one
+            for one in scene.ledger.of_role(environment, role)
+            if one.ready_at is not None and one.stopped_at is None and not one.was_retagged
+        ]
+        going = [one for one in serving if one.instance_id in deed.ended]
+        if going and len(serving) - len(going) < shape.count:
+            yield (
+                f"{[one.instance_id for one in going]} of {environment}/{role} serve, "
+                f"{len(serving) - len(going)} would be left of {shape.count} wanted"
+            )
+
+
+def gone_is_gone(deed: Deed, scene: Scene) -> Iterator[str]:
+    for fact in deed.facts if isinstance(deed, Recorded) else ():
+        machine = scene.ledger.machines.get(fact.instance_id) if isinstance(fact, NodeGone) else None
+        if machine is not None and machine.ended_at is None:
+            yield f"{machine.instance_id} of {machine.environment}/{machine.role} lives"
+
+
+def _place(deed: Launch) -> tuple[str, str]:
+    given = dict(deed.parameters.tags)
+    return given[tags.ENVIRONMENT], given[tags.ROLE]
+
+
+def _shape(scene: Scene, environment: str, role: str) -> RoleShape | None:
+    wanted = scene.ledger.desired.get(environment)
+    return wanted.roles.get(role) if isinstance(wanted, Declared) else None
+
+
+def _revision(scene: Scene) -> str:
+    return (scene.ledger.applied or "no revision")[:8]

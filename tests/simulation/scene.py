@@ -1,0 +1,182 @@
+"""What the rules may look at: the true state of the fakes, one daemon's journal, and the ledger."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reconciler.model import tags
+from reconciler.model.facts import RevisionApplied
+from reconciler.model.memory import Cause, LaunchParameters
+from reconciler.model.names import InstanceId, split_chef_role_name, split_node_name
+from reconciler.model.observed import Instance, Ownership
+from reconciler.model.rules import Rules
+from tests.fakes.chef import FakeChefServer
+from tests.fakes.clock import FakeClock
+from tests.fakes.cloud import FakeCloud
+from tests.simulation.deeds import ChefRemoval, ChefWrite, ClientMade, Deed, Launch, Recorded, Termination, Touch
+from tests.simulation.journal import SimulatedJournal
+from tests.simulation.ledger import Ended, Ledger, Machine
+from tests.simulation.specs import SUBNETS, Frozen, RoleShape, group_of, key_of
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    clock: FakeClock
+    cloud: FakeCloud
+    chef: FakeChefServer
+    journal: SimulatedJournal
+    ledger: Ledger
+    rules: Rules
+    slack: timedelta = timedelta(0)  # how old an answer of EC2 may be
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def instance(self, instance_id: InstanceId) -> Instance | None:
+        return next((one for one in self.cloud.everything() if one.instance_id == instance_id), None)
+
+    def note_machines(self, made: Sequence[InstanceId], parameters: LaunchParameters, *, token: str | None) -> None:
+        given = dict(parameters.tags)
+        for instance_id in made:
+            self.ledger.machines[instance_id] = Machine(
+                instance_id=instance_id,
+                environment=given.get(tags.ENVIRONMENT, ""),
+                role=given.get(tags.ROLE, ""),
+                token=token,
+                parameters=parameters,
+                launched_at=self.now,
+                is_ours=token is not None,
+            )
+
+    def identities(self, machine: Machine) -> list[tuple[str, str]]:
+        """Where it belongs: as it was launched, and, after somebody changed its tags, as they say."""
+        found = [(machine.environment, machine.role)]
+        live = self.instance(machine.instance_id)
+        if machine.was_retagged and live is not None:
+            found.append((live.environment or "", live.role or ""))
+        return found
+
+    def why_it_may_go(self, machine: Machine) -> str | None:
+        """The reason that lies in the machine itself; None: it is as declared, or may not be touched."""
+        reasons = [self._why(machine, *identity) for identity in self.identities(machine)]
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def _why(self, machine: Machine, environment: str, role: str) -> str | None:
+        wanted = self.ledger.desired.get(environment)
+        if wanted is None:
+            return "undeclared"
+        if isinstance(wanted, Frozen):
+            return None
+        shape = wanted.roles.get(role)
+        if shape is None:
+            return "undeclared role"
+        if self.is_drifted(machine, shape):
+            return "drift"
+        if machine.ready_at is None and self.has_failed(machine):
+            return "failed"
+        stopped_at = machine.stopped_at
+        if stopped_at is not None and self.now - stopped_at + self.slack >= self.rules.orphan_age:
+            return "stopped"
+        return None
+
+    def has_failed(self, machine: Machine) -> bool:
+        age = self.now - machine.launched_at
+        is_pending = age < timedelta(seconds=self.cloud.pending_s)
+        is_late = age >= self.rules.bootstrap_deadline or (is_pending and age >= self.rules.launch_deadline)
+        return machine.reported_failure or is_late
+
+    @staticmethod
+    def is_drifted(machine: Machine, shape: RoleShape) -> bool:
+        live = machine.parameters
+        return machine.was_retagged or not (
+            live.image == shape.image_id
+            and live.instance_type in shape.instance_types
+            and live.subnet in SUBNETS
+            and live.security_groups == (group_of(shape),)
+            and live.key_name == key_of(shape)
+        )
+
+    def is_tagged(self, instance_id: InstanceId) -> bool:
+        """It carries our tag, or did when an answer that may be that old was given."""
+        live = self.instance(instance_id)
+        if live is not None and live.tags.get(tags.FLEET) == self.rules.fleet:
+            return True
+        at = self.ledger.retagged_at.get(instance_id)
+        return at is not None and self.now - at < self.slack
+
+    def owner_of(self, wanted_attributes: Mapping[str, object]) -> str:
+        owner = Ownership.read(wanted_attributes)  # type: ignore[arg-type]  # JSON
+        return owner.environment if owner is not None and owner.fleet == self.rules.fleet else ""
+
+    def environments_of(self, deed: Deed) -> set[str]:
+        """Whose things it changes."""
+        match deed:
+            case Launch(parameters=parameters, made=made):
+                return {dict(parameters.tags).get(tags.ENVIRONMENT, "")} if made else set()
+            case Termination(ended=ids) | Touch(asked=ids):
+                machines = [self.ledger.machines[one] for one in ids if one in self.ledger.machines]
+                return {self.identities(one)[0][0] for one in machines if not one.was_retagged}
+            case ChefWrite(wanted=wanted):
+                return {self.owner_of(wanted.default_attributes)}
+            case ChefRemoval(kind=kind, name=name, existed=existed):
+                return {_environment_of(kind, name)} if existed else set()
+            case ClientMade(name=name, is_new=is_new):
+                return {_environment_of("client", name)} if is_new else set()
+            case Recorded():
+                return set()
+
+    def claimed_cause(self, instance_id: InstanceId) -> Cause | None:
+        asked = self.journal.model.terminations.get(instance_id)
+        return asked.cause if asked is not None else None
+
+    def is_approved(self, instance_id: InstanceId) -> bool:
+        return any(
+            removal.target == instance_id
+            for given, approved in self.ledger.approvals
+            if given > self.now - timedelta(hours=24)
+            for removal in approved
+        )
+
+    # --- after the rules have looked ---
+
+    def note(self, deed: Deed) -> None:
+        """What the ledger keeps of it."""
+        match deed:
+            case Launch(token=token, made=made):
+                self.ledger.tokens.setdefault(token, set()).update(made)
+            case Termination(ended=ended):
+                for instance_id in ended:
+                    cause = self.claimed_cause(instance_id)
+                    self.ledger.ended.append(
+                        Ended(
+                            at=self.now,
+                            instance_id=instance_id,
+                            environment=self.ledger.machines[instance_id].environment,
+                            counts=cause is None or cause.is_counted,
+                            is_approved=self.is_approved(instance_id),
+                        )
+                    )
+            case Recorded(facts=facts):
+                for fact in facts:
+                    if isinstance(fact, RevisionApplied):
+                        self.ledger.apply(fact.revision, self.now)
+            case _:
+                pass
+        if isinstance(deed, Termination | ChefRemoval):
+            for name in self.environments_of(deed) - set(self.ledger.desired) - self.ledger.under_way:
+                self.ledger.under_way.add(name)
+                self.ledger.begun.append((self.now, name))
+
+
+def _environment_of(kind: str, name: str) -> str:
+    if kind in ("node", "client"):
+        parts = split_node_name(name)
+        return parts[0] if parts is not None else ""
+    if kind == "role":
+        joined = split_chef_role_name(name)
+        return joined[0] if joined is not None else ""
+    return name
+
+
+

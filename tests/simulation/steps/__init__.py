@@ -1,0 +1,131 @@
+"""The closed set of what may happen in a simulated world, with how often each happens beside the others."""
+
+from random import Random
+from typing import Final
+
+from tests.simulation.steps.commits import (
+    AddRole,
+    ChangeBranch,
+    ChangeEnding,
+    ChangeShape,
+    Create,
+    CreateLike,
+    Damage,
+    Delete,
+    Empty,
+    Mend,
+    Park,
+    Protect,
+    RemoveRole,
+    Rename,
+    Revert,
+    Rewrite,
+    Scale,
+    SuspendInFile,
+)
+from tests.simulation.steps.daemon import (
+    Advance,
+    Boot,
+    CrashSoon,
+    FailFirstRun,
+    FullPass,
+    Live,
+    LoseJournal,
+    NeverBoot,
+    NoticeCommit,
+    Restart,
+    RunChef,
+    ScopedPass,
+    SecondDaemon,
+)
+from tests.simulation.steps.people import (
+    Approve,
+    Foreign,
+    HandCopy,
+    HandDelete,
+    HandEdit,
+    HandRetag,
+    HandStart,
+    HandStop,
+    HandTerminate,
+    Resume,
+    Suspend,
+    TakeOver,
+)
+from tests.simulation.steps.step import Step, draw, limits
+from tests.simulation.steps.trouble import (
+    Break,
+    EndTrouble,
+    Exhaust,
+    Images,
+    Index,
+    Outage,
+    Quota,
+    Refuse,
+    SearchLag,
+    Temper,
+)
+
+KINDS: Final[dict[type[Step], int]] = {
+    Create: 14,
+    CreateLike: 4,
+    Delete: 6,
+    Rename: 1,
+    Park: 1,
+    ChangeEnding: 1,
+    Scale: 8,
+    ChangeShape: 6,
+    AddRole: 3,
+    RemoveRole: 3,
+    Protect: 2,
+    SuspendInFile: 1,
+    ChangeBranch: 2,
+    Damage: 2,
+    Mend: 2,
+    Revert: 4,
+    Empty: 1,
+    Rewrite: 1,
+    Advance: 14,
+    FullPass: 12,
+    ScopedPass: 8,
+    NoticeCommit: 10,
+    Live: 14,
+    Boot: 8,
+    FailFirstRun: 4,
+    NeverBoot: 2,
+    RunChef: 1,
+    CrashSoon: 8,
+    Restart: 2,
+    LoseJournal: 1,
+    SecondDaemon: 1,
+    Break: 14,
+    Refuse: 4,
+    Outage: 2,
+    EndTrouble: 3,
+    Exhaust: 3,
+    Quota: 2,
+    Images: 1,
+    Temper: 3,
+    SearchLag: 3,
+    Index: 2,
+    HandTerminate: 4,
+    HandStop: 3,
+    HandStart: 2,
+    HandRetag: 3,
+    HandCopy: 2,
+    HandDelete: 4,
+    HandEdit: 2,
+    Foreign: 2,
+    Approve: 3,
+    Suspend: 2,
+    Resume: 2,
+    TakeOver: 1,
+}
+
+
+def draw_all(random: Random, number: int) -> list[Step]:
+    kinds = random.choices(list(KINDS), weights=list(KINDS.values()), k=number)
+    return [draw(kind, random) for kind in kinds]
+
+
+__all__ = ["KINDS", "Step", "draw_all", "limits"]

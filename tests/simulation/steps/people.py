@@ -1,0 +1,184 @@
+"""What people do by hand: in EC2, in Chef, and with `hivequeen`."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from reconciler.errors import HivequeenError
+from reconciler.model import tags
+from reconciler.model.names import ChefName, EnvironmentName
+from reconciler.model.observed import ChefEnvironment, ChefRole, Instance
+from tests.simulation.person import approve_all
+from tests.simulation.specs import ROLES, STEMS
+from tests.simulation.steps.step import Step, below, choose
+from tests.simulation.world import SimulatedWorld
+
+
+@dataclass(frozen=True, slots=True)
+class HandTerminate(Step):
+    node: int = below(8)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        if (instance := _node(world, self.node)) is not None:
+            world.terminate_by_hand(instance)
+
+
+@dataclass(frozen=True, slots=True)
+class HandStop(Step):
+    node: int = below(8)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        if (instance := _node(world, self.node)) is not None:
+            world.stop_by_hand(instance)
+
+
+@dataclass(frozen=True, slots=True)
+class HandStart(Step):
+    node: int = below(8)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        stopped = [one for one in world.living() if world.ledger.machines[one.instance_id].stopped_at is not None]
+        if (instance := choose(stopped, self.node)) is not None:
+            world.start_by_hand(instance)
+
+
+@dataclass(frozen=True, slots=True)
+class HandRetag(Step):
+    """A tag of ours is removed, or edited."""
+
+    node: int = below(8)
+    tag: int = below(7)
+    value: int = below(4)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        if (instance := _node(world, self.node)) is None:
+            return
+        keys = (tags.FLEET, tags.ENVIRONMENT, tags.ROLE, tags.INTENT, tags.SPEC, tags.READY, tags.PROTECTED)
+        values = (None, "other", "true", STEMS[0])
+        world.retag_by_hand(instance, {keys[self.tag]: values[self.value]})
+
+
+@dataclass(frozen=True, slots=True)
+class HandCopy(Step):
+    """"Launch more like this": every tag is copied."""
+
+    node: int = below(8)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        if (instance := _node(world, self.node)) is not None:
+            world.copy_by_hand(instance)
+
+
+@dataclass(frozen=True, slots=True)
+class HandDelete(Step):
+    """Somebody deletes an object of ours in Chef."""
+
+    kind: int = below(4)
+    which: int = below(8)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        kind, stored = (
+            ("node", world.chef.stored_nodes),
+            ("client", world.chef.stored_clients),
+            ("role", world.chef.stored_roles),
+            ("environment", world.chef.stored_environments),
+        )[self.kind]
+        name = choose(sorted(set(stored) - {"chef-validator", "_default"}), self.which)
+        if name is not None:
+            world.delete_from_chef(kind, name)
+
+
+@dataclass(frozen=True, slots=True)
+class HandEdit(Step):
+    """Somebody edits a node's run list, or a role."""
+
+    which: int = below(8)
+    is_role: int = below(2)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        if self.is_role:
+            roles = world.chef.stored_roles
+            if (name := choose(sorted(roles), self.which)) is not None:
+                attributes = roles[name].default_attributes
+                world.chef.put_role(
+                    ChefRole(name=ChefName(name), run_list=("recipe[hand]",), default_attributes=attributes)
+                )
+            return
+        nodes = world.chef.stored_nodes
+        if (name := choose(sorted(nodes), self.which)) is not None:
+            node = nodes[name]
+            world.chef.save_node(name, run_list=["recipe[hand]"], ohai_time=node.ohai_time)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign(Step):
+    """Objects of names that ours would have: without our mark, with another fleet's, or with a copy of ours."""
+
+    stem: int = below(len(STEMS))
+    role: int = below(len(ROLES))
+    mark: int = below(3)
+    is_role: int = below(2)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        stem = STEMS[self.stem]
+        fleet = ("", "another", str(world.settings.fleet))[self.mark]
+        attributes = {"hivequeen": {"fleet": fleet, "environment": stem, "protected": False}} if fleet else {}
+        name = ChefName(f"{stem}-{ROLES[self.role]}" if self.is_role else stem)
+        stored = world.chef.stored_roles if self.is_role else world.chef.stored_environments
+        if name in stored:
+            return
+        if self.is_role:
+            world.chef.put_role(ChefRole(name=name, run_list=("recipe[theirs]",), default_attributes=attributes))
+        else:
+            world.chef.put_environment(ChefEnvironment(name=name, default_attributes=attributes))
+        world.ledger.made_by_hand["role" if self.is_role else "environment", name] = world.clock.now()
+
+
+@dataclass(frozen=True, slots=True)
+class Approve(Step):
+    """Whatever is held now is approved."""
+
+    def apply(self, world: SimulatedWorld) -> None:
+        approve_all(world)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend(Step):
+    stem: int = below(len(STEMS) + 1)  # the last: everything
+    minutes: int = below(4)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        name = EnvironmentName(STEMS[self.stem]) if self.stem < len(STEMS) else None
+        until = world.clock.now() + timedelta(minutes=10 * self.minutes) if self.minutes else None
+        _quietly(lambda: world.daemon.operations.suspend(name, reason="maintenance", until=until, actor="ops"))
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Step):
+    stem: int = below(len(STEMS) + 1)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        name = EnvironmentName(STEMS[self.stem]) if self.stem < len(STEMS) else None
+        _quietly(lambda: world.daemon.operations.resume(name, actor="ops"))
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver(Step):
+    """The claim is taken over: by the daemon, or by a second one."""
+
+    by_other: int = below(4)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        taker = world.start_other() if self.by_other == 0 else world.daemon
+        _quietly(lambda: taker.operations.claim(take_over=True, actor="ops"))
+
+
+def _quietly(work: object) -> None:
+    """A person may ask for what makes no sense; the answer is for that person."""
+    try:
+        work()  # type: ignore[operator]  # any of the operations
+    except HivequeenError:
+        pass
+
+
+def _node(world: SimulatedWorld, number: int) -> Instance | None:
+    return choose(world.living(), number)
