@@ -3,10 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import assert_never
+from typing import Final, assert_never
 
 from reconciler.converge.launch import Launcher
-from reconciler.errors import Denied, HivequeenError, NoCapacity, Refused, Stalled, TokenSpent, Transient
+from reconciler.errors import (
+    Denied,
+    HivequeenError,
+    NoCapacity,
+    QuotaReached,
+    Refused,
+    Stalled,
+    TokenSpent,
+    Transient,
+)
 from reconciler.model.actions import (
     Action,
     DeleteChefClient,
@@ -19,6 +28,8 @@ from reconciler.model.actions import (
     LaunchNodes,
     ReplaceNode,
     ReplayLaunch,
+    StartNode,
+    StopNode,
     TagNode,
     TerminateNode,
 )
@@ -28,6 +39,9 @@ from reconciler.model.names import RoleName
 from reconciler.model.passes import Outcome, Result
 from reconciler.model.plan import EnvironmentPlan
 from reconciler.ports import ChefServer, Clock, Cloud, Journal
+
+# Denials that stand until somebody permits it. All others are about the credentials, which may be renewed at any time.
+FORBIDDEN: Final = frozenset({"AccessDenied", "AccessDeniedException", "OptInRequired", "UnauthorizedOperation"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +86,12 @@ class Converger:
     def _attempt(self, group: Sequence[Action], declared: Environment | None) -> list[Outcome]:
         try:
             result, message = self._carry_out(group, declared)
-        except (NoCapacity, TokenSpent) as refusal:  # the next pass takes the next offering, or a new intent
-            return [_failed(action, Result.REFUSED, refusal, needs_person=False) for action in group]
         except (Refused, Stalled) as refusal:
             if len(group) > 1:  # one of them is the cause, and must not hold up the others
                 return [outcome for action in group for outcome in self._attempt([action], declared)]
-            return [_failed(action, Result.REFUSED, refusal, needs_person=True) for action in group]
+            # The next pass takes the next offering, or a new intent.
+            needs_person = not isinstance(refusal, NoCapacity | TokenSpent)
+            return [_failed(action, Result.REFUSED, refusal, needs_person=needs_person) for action in group]
         except Transient as trouble:
             return [_failed(action, Result.UNKNOWN, trouble, needs_person=False) for action in group]
         return [Outcome(action=action, result=result, message=message) for action in group]
@@ -106,6 +120,10 @@ class Converger:
                     self.cloud.set_tags(ids, action.set)
                 if action.remove:
                     self.cloud.remove_tags(ids, action.remove)
+            case StopNode():
+                self.cloud.stop([one.instance_id for one in group if isinstance(one, StopNode)])
+            case StartNode():
+                self.cloud.start([one.instance_id for one in group if isinstance(one, StartNode)])
             case TerminateNode():
                 self._terminate([one for one in group if isinstance(one, TerminateNode)])
             case DeleteChefNode():
@@ -135,15 +153,15 @@ class Converger:
 
 
 def _groups(actions: Sequence[Action]) -> list[list[Action]]:
-    """Neighbours that one call can carry out together: terminations, and equal tag changes."""
+    """Neighbours that one call can carry out together: terminations, stops, starts, and equal tag changes."""
 
     def key(numbered: tuple[int, Action]) -> tuple[str, object]:
         number, action = numbered
         match action:
-            case TerminateNode():
-                return "terminate", ""
+            case TerminateNode() | StopNode() | StartNode():
+                return action.name, ""
             case TagNode():
-                return "tag", (tuple(sorted(action.set.items())), action.remove)
+                return action.name, (tuple(sorted(action.set.items())), action.remove)
             case _:
                 return "alone", number
 
@@ -151,8 +169,8 @@ def _groups(actions: Sequence[Action]) -> list[list[Action]]:
 
 
 def _service(action: Action) -> str:
-    is_ec2 = isinstance(action, LaunchNodes | ReplayLaunch | ReplaceNode | TagNode | TerminateNode)
-    return "ec2" if is_ec2 else "chef"
+    in_place = TagNode | TerminateNode | StopNode | StartNode
+    return "ec2" if isinstance(action, LaunchNodes | ReplayLaunch | ReplaceNode | in_place) else "chef"
 
 
 def _dependency(action: Action, without_chef: set[RoleName | None]) -> str | None:
@@ -182,7 +200,17 @@ def _failed(action: Action, result: Result, error: HivequeenError, *, needs_pers
         remedy=error.remedy,
         needs_person=needs_person,
         is_denied=isinstance(error, Denied),
+        is_permanent=_is_permanent(action, error),
     )
+
+
+def _is_permanent(action: Action, error: HivequeenError) -> bool:
+    """A launch that EC2 refused for what it is, not for what is free, bought or known about us just now."""
+    if not isinstance(action, LaunchNodes | ReplaceNode | ReplayLaunch) or not isinstance(error, Refused):
+        return False
+    if isinstance(error, Denied):
+        return error.code in FORBIDDEN
+    return not isinstance(error, NoCapacity | TokenSpent | QuotaReached)
 
 
 def _skipped(action: Action, why: str) -> Outcome:

@@ -74,7 +74,9 @@ class Launcher:
             self._journal.record(now, ended, OfferingExhausted(exhausted=offering))
             raise
         except TokenMismatch as mismatch:
-            # EC2 knows the token with other parameters: its instances carry the intent tag and will be listed.
+            # EC2 knows the token with other parameters: its instances carry the intent tag and will be listed. Until
+            # then the intent keeps its places; calling again would only tell the same.
+            self._end(intent, IntentState.OPEN, mismatch)
             raise Transient(mismatch.message, remedy=mismatch.remedy) from mismatch
         except TokenSpent as spent:
             self._end(intent, IntentState.CLOSED, spent)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from reconciler.model.actions import LaunchNodes, ReplaceNode, ReplayLaunch
+from reconciler.model.actions import LaunchNodes, ReplaceNode, ReplayLaunch, StartNode
 from reconciler.model.desired import Desired
 from reconciler.model.digest import content_digest
 from reconciler.model.facts import EnvironmentFailed, EnvironmentRecovered, Fact, RoleRecovered, RoleTroubled
@@ -57,8 +57,9 @@ def setbacks(
 
 
 def is_setback(outcome: Outcome) -> bool:
-    """Capacity that is out, or a spent token, is not one: the next pass has another way at once."""
-    return outcome.result == Result.UNKNOWN or (outcome.result == Result.REFUSED and outcome.needs_person)
+    """For a launch, capacity that is out or a spent token is not one: the next pass has another way at once."""
+    has_no_other_way = outcome.needs_person or isinstance(outcome.action, StartNode)
+    return outcome.result == Result.UNKNOWN or (outcome.result == Result.REFUSED and has_no_other_way)
 
 
 def _backoff(
@@ -89,14 +90,15 @@ def _troubles(
     troubles: Mapping[tuple[EnvironmentName, RoleName], Trouble],
     now: datetime,
 ) -> Iterator[Fact]:
-    """A refused launch counts among a role's failures in a row."""
+    """A refused launch counts among a role's failures in a row; one that is refused for good halts it."""
     for outcome in failed:
         action = outcome.action
         declared = desired.environments.get(action.environment)
         if not isinstance(action, LaunchNodes | ReplaceNode | ReplayLaunch):
             continue
-        # A missing permission is no fault of the role's, and goes for all: the backoff is enough.
-        if outcome.result != Result.REFUSED or outcome.is_denied or declared is None:
+        # Bad credentials are no fault of the role's, and go for all: the backoff is enough.
+        is_of_role = outcome.is_permanent or not outcome.is_denied
+        if outcome.result != Result.REFUSED or not is_of_role or declared is None:
             continue
         content = content_digest(declared, declared.roles[action.role])
         known = troubles.get((action.environment, action.role))
@@ -114,7 +116,9 @@ def _troubles(
         trouble = replace(
             known,
             failed=known.failed | {f"launch at {now.isoformat()}"},
+            is_halted=known.is_halted or outcome.is_permanent,
             message=outcome.message,
             remedy=outcome.remedy,
+            retry_at=None,  # the next plan says when
         )
         yield RoleTroubled(trouble=trouble)

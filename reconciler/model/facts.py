@@ -53,7 +53,7 @@ class IntentLaunched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentEnded:
-    """REFUSED or CLOSED, and why."""
+    """REFUSED or CLOSED, and why. OPEN: its token cannot be used again, but what it launched may still show."""
 
     token: IntentToken
     state: IntentState
@@ -62,7 +62,10 @@ class IntentEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSeen:
-    """An owned instance was listed for the first time, or again after it was missing, odd or thought gone: clears the marks."""
+    """An owned instance was listed for the first time, or again after it was missing, odd or thought gone: clears the marks.
+
+    `failed_at` becomes what the record says: it is cleared for one that has not failed after all.
+    """
 
     record: NodeRecord
 

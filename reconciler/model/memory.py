@@ -57,7 +57,8 @@ class Intent:
     attempted_at: datetime | None = None  # last call that carried the token; None: only the first, at `opened_at`
     state: IntentState = IntentState.OPEN
     instance_ids: tuple[InstanceId, ...] = ()
-    settled_at: datetime | None = None  # when it left OPEN
+    # When it left OPEN; or, while it is OPEN, when EC2 said that it knows the token otherwise: it is not replayed then.
+    settled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,6 +151,7 @@ class Node:
     launched_with: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     odd_since: datetime | None = None  # first sighting as unwanted or stopped; None: not sighted so before
     deadline_at: datetime | None = None  # when a never-ready node will have failed
+    failed_at: datetime | None = None  # first sighting as failed
 
     @property
     def instance_id(self) -> InstanceId:

@@ -50,6 +50,7 @@ class Outcome:
     remedy: str = ""
     needs_person: bool = False  # trying again changes nothing until somebody acts
     is_denied: bool = False  # a permission is missing: the installation's trouble, not only the environment's
+    is_permanent: bool = False  # of a launch: EC2 will never carry it out as it is declared and permitted now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from reconciler.model.actions import Action
 from reconciler.model.facts import Fact
-from reconciler.model.memory import Removal
+from reconciler.model.memory import Ending, Removal
 from reconciler.model.names import EnvironmentName, RevisionId
 
 
@@ -47,6 +47,8 @@ class Waiting:
 
     message: str  # "web: 2 nodes booting"
     role: str = ""
+    # It ends then and not before, and nothing lacks meanwhile: there is no need to look sooner. None: it may end any time.
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +69,18 @@ class EnvironmentPlan:
     stalls: tuple[Stall, ...] = ()
     is_declared: bool = True  # False: being torn down, or swept
     is_frozen: bool = False
+    ending: Ending | None = None  # why and since when it is to go, as the journal has it or will have it after this pass
     due_at: datetime | None = None  # when something of it comes due that only needs time: a grace period, a canary
     facts: tuple[Fact, ...] = ()  # what planning concluded and the journal should keep (RoleSettled, TeardownEnded…)
 
     @property
     def is_converged(self) -> bool:
-        return not (self.actions or self.blocked or self.waiting or self.stalls)
+        return not (self.is_busy or self.blocked or self.stalls)
+
+    @property
+    def is_busy(self) -> bool:
+        """Worth another look soon."""
+        return bool(self.actions) or any(one.until is None for one in self.waiting)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

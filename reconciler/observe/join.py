@@ -12,7 +12,7 @@ from datetime import datetime
 from reconciler.model import tags
 from reconciler.model.deadlines import deadline
 from reconciler.model.desired import Desired
-from reconciler.model.facts import Fact, NodeForgotten, NodeGone, NodeMissing, NodeOdd, NodeReady, NodeSeen
+from reconciler.model.facts import Fact, NodeFailed, NodeForgotten, NodeGone, NodeMissing, NodeOdd, NodeReady, NodeSeen
 from reconciler.model.memory import Intent, IntentState, LaunchParameters, Memory, NodeRecord
 from reconciler.model.names import (
     EnvironmentName,
@@ -188,7 +188,8 @@ def _node(work: _Join, instance: Instance, record: NodeRecord) -> Node:
         name=record.name,
         environment=record.environment,
         role=record.role,
-        instance=instance,
+        # EC2 tells the last start: one that was stopped and started again is no newcomer.
+        instance=replace(instance, launched_at=min(instance.launched_at, record.launched_at)),
         phase=Phase.RUNNING,
         was_ready=bool(ready_at),
         chef=chef,
@@ -198,25 +199,43 @@ def _node(work: _Join, instance: Instance, record: NodeRecord) -> Node:
         # An instance older than this journal has none.
         deadline_at=None if ready_at or intent is None else _deadline(work, instance, record),
     )
-    phase, why = _phase(work, node, record)
+    phase, why = _phase(work, node, record, started_at=instance.launched_at)
     is_odd = phase == Phase.STOPPED or node.environment not in work.desired.names or _role_is_undeclared(work, node)
-    if is_odd and record.odd_since is None:
-        work.facts.append(NodeOdd(instance_id=record.instance_id))
-    elif not is_odd and record.odd_since is not None:
-        work.facts.append(NodeSeen(record=replace(record, odd_since=None, missing_since=None)))
-    if phase == Phase.READY and record.ready_at is None:
-        work.facts.append(NodeReady(instance_id=record.instance_id))
-    return replace(
+    node = replace(
         node,
         phase=phase,
         why_failed=why,
         is_stale=_is_stale(work, node, phase),
         odd_since=(record.odd_since or work.reading.at) if is_odd else None,
+        failed_at=_failed_at(work, phase, record),
     )
+    _note_marks(work, node, record)
+    return node
+
+
+def _failed_at(work: _Join, phase: Phase, record: NodeRecord) -> datetime | None:
+    """The first sighting as failed. What boots or serves after all has not failed: its deadline was moved."""
+    if phase == Phase.FAILED:
+        return record.failed_at or work.reading.at
+    return None if phase in (Phase.PENDING, Phase.RUNNING, Phase.REGISTERED, Phase.READY) else record.failed_at
+
+
+def _note_marks(work: _Join, node: Node, record: NodeRecord) -> None:
+    """What the journal should learn of it: marks that are new, and marks that are wrong by now."""
+    is_cleared = (record.odd_since and not node.odd_since) or (record.failed_at and not node.failed_at)
+    if is_cleared:
+        cleared = replace(record, odd_since=None, missing_since=None, failed_at=node.failed_at)
+        work.facts.append(NodeSeen(record=cleared))
+    if node.odd_since and (is_cleared or not record.odd_since):
+        work.facts.append(NodeOdd(instance_id=record.instance_id))
+    if node.failed_at and not record.failed_at:
+        work.facts.append(NodeFailed(instance_id=record.instance_id))
+    if node.phase == Phase.READY and record.ready_at is None:
+        work.facts.append(NodeReady(instance_id=record.instance_id))
 
 
 def _phase(  # noqa: PLR0911  a decision table reads best as one
-    work: _Join, node: Node, record: NodeRecord
+    work: _Join, node: Node, record: NodeRecord, *, started_at: datetime
 ) -> tuple[Phase, str]:
     """The phase, and why it failed where it did."""
     state, at = node.instance.state, work.reading.at
@@ -236,9 +255,7 @@ def _phase(  # noqa: PLR0911  a decision table reads best as one
             minutes = int(work.rules.bootstrap_deadline.total_seconds() // 60)
             step = "registered, but its first Chef run never succeeded" if node.has_client else "it never registered"
             return Phase.FAILED, f"not ready within {minutes} min: {step}"
-        case InstanceState.PENDING if (
-            node.deadline_at is not None and at - node.instance.launched_at >= work.rules.launch_deadline
-        ):
+        case InstanceState.PENDING if node.deadline_at is not None and at - started_at >= work.rules.launch_deadline:
             minutes = int(work.rules.launch_deadline.total_seconds() // 60)
             return Phase.FAILED, f"still pending after {minutes} min"
         case InstanceState.PENDING:

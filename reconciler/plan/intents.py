@@ -19,14 +19,21 @@ def unseen(intent: Intent, nodes: Sequence[Node]) -> int:
     return max(0, intent.parameters.count - seen)
 
 
-def replay(context: RoleContext, plan: RolePlan, unresolved: Sequence[Intent], *, is_halted: bool, spare: int) -> None:
+def replay(context: RoleContext, plan: RolePlan, unresolved: Sequence[Intent], *, room: int, spare: int) -> int:
     """Repeat launches of unknown outcome, oldest first, while they are wanted and their token is fresh.
 
-    `spare` is by how many places the role would be overfull if all of them had launched.
+    Args:
+        room: how many nodes may be under way now; what is not replayed may have launched and takes its part too.
+        spare: by how many places the role would be overfull if all of them had launched.
+
+    Returns:
+        The room that is left.
     """
     for intent in unresolved:
-        is_fresh = context.now - intent.opened_at < REPLAY_AGE_MAX
-        if not is_halted and spare <= 0 and is_fresh and _is_still_asked_for(context, intent):
+        size = max(1, unseen(intent, context.nodes))
+        has_room = size <= room
+        room -= size
+        if has_room and spare <= 0 and _is_repeatable(context, intent) and _is_still_asked_for(context, intent):
             reason = context.reason("intent", f"the launch {intent.token} has an unknown outcome", "count")
             plan.actions.append(
                 ReplayLaunch(environment=intent.environment, role=intent.role, intent=intent, reason=reason)
@@ -34,6 +41,7 @@ def replay(context: RoleContext, plan: RolePlan, unresolved: Sequence[Intent], *
             continue
         spare -= intent.parameters.count
         await_or_close(intent, context.nodes, context.world, plan)
+    return room
 
 
 def await_or_close(intent: Intent, nodes: Sequence[Node], world: Context, plan: RolePlan) -> None:
@@ -48,6 +56,11 @@ def await_or_close(intent: Intent, nodes: Sequence[Node], world: Context, plan: 
         message = "not wanted any more, and no listing shows its instances"
         plan.facts.append(IntentEnded(token=intent.token, state=IntentState.CLOSED, message=message))
     plan.wait(intent.role, f"whether the launch {intent.token} made {intent.parameters.count} nodes shows within 5 min")
+
+
+def _is_repeatable(context: RoleContext, intent: Intent) -> bool:
+    """EC2 forgets a token after a while, and one that it knows with other parameters it will never take."""
+    return intent.settled_at is None and context.now - intent.opened_at < REPLAY_AGE_MAX
 
 
 def _is_still_asked_for(context: RoleContext, intent: Intent) -> bool:

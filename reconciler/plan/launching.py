@@ -12,10 +12,15 @@ from reconciler.plan.placement import place
 from reconciler.plan.role_context import Drifts, RoleContext, RolePlan, changes
 
 
-def launch(context: RoleContext, plan: RolePlan, deficit: int, placed: Sequence[Node]) -> None:
-    role = context.role
+def launch(context: RoleContext, plan: RolePlan, deficit: int, placed: Sequence[Node], *, room: int) -> None:
+    """What lacks, or as many of it as there is room for while the role is in trouble."""
+    role, count = context.role, min(deficit, room)
+    if count <= 0:
+        return  # the stall says so
     reason = context.reason("count", f"{role.name}.count {role.count - deficit} → {role.count}", "count")
-    action = _launch_of(context, deficit, placed, reason)
+    if count < deficit:
+        reason = context.reason("canary", f"{role.name} lacks {deficit}; {count} is tried first", "count")
+    action = _launch_of(context, count, placed, reason)
     if action is not None:
         plan.actions.append(action)
     else:
@@ -34,7 +39,7 @@ def replace_oldest(
     placed: Sequence[Node],
     drifts: Drifts,
     *,
-    is_halted: bool,
+    has_room: bool,
     has_surge: bool,
 ) -> None:
     """One at a time: launch one extra; when it serves, the oldest drifted node goes, if enough are left."""
@@ -51,9 +56,9 @@ def replace_oldest(
         serving = [n for n in placed if n.phase == Phase.READY and n.instance.state == InstanceState.RUNNING]
         if len(serving) - 1 >= role.count:
             plan.terminate(oldest, cause, reason, change)
-        plan.wait(role.name, left)
+        plan.wait(role.name, left + _held_up_by(placed))
         return
-    if is_halted:
+    if not has_room:
         return  # the stall says so
     extra = _launch_of(context, 1, placed, reason)
     if extra is None:
@@ -71,6 +76,12 @@ def replace_oldest(
             reason=reason,
         )
     )
+
+
+def _held_up_by(placed: Sequence[Node]) -> str:
+    """A lost node keeps its place, and nobody knows whether it serves: so it may be what the next step waits for."""
+    lost = [node.instance_id for node in placed if node.phase == Phase.LOST]
+    return f"; {', '.join(lost)} is out of sight, and while it may be dead no other may go" if lost else ""
 
 
 def _launch_of(context: RoleContext, count: int, placed: Sequence[Node], reason: Reason) -> LaunchNodes | None:

@@ -1,19 +1,43 @@
 """Who goes: failed nodes, drifted ones that never served, stopped ones, and those that are too many."""
 
+from collections.abc import Sequence
+
 from reconciler.model.memory import Cause, Trouble
 from reconciler.model.observed import Node, Phase
 from reconciler.plan.role_context import BOOTING, Drifts, RoleContext, RolePlan, changes
 
 
-def remove_never_ready(
-    context: RoleContext, plan: RolePlan, placed: list[Node], drifts: Drifts, trouble: Trouble | None
-) -> list[Node]:
-    """Failed nodes go, unless the role is halted: then they stay to be looked at. Drifted ones that never served go at
-    once. Returns those that stay placed."""
-    if trouble is None:
-        for node in context.nodes:
-            if node.phase == Phase.FAILED:
-                plan.terminate(node, Cause.NEVER_READY, context.reason("never ready", node.why_failed))
+def remove_failed(
+    context: RoleContext, plan: RolePlan, trouble: Trouble | None
+) -> tuple[Sequence[Node], Sequence[Node]]:
+    """Failed nodes go, but for those that stay to be looked at: all of a role that is halted, else the newest for as
+    long as its quarantine lasts. None of them counts as placed. Returns who goes, and who stays."""
+    failed = [node for node in context.nodes if node.phase == Phase.FAILED]
+    if trouble is not None and trouble.is_halted:
+        return [], failed
+    kept = [node for node in _newest(failed, context) if _is_in_quarantine(node, context, plan)]
+    going = [node for node in failed if node not in kept]
+    for node in going:
+        plan.terminate(node, Cause.NEVER_READY, context.reason("never ready", node.why_failed))
+    return going, kept
+
+
+def _newest(failed: Sequence[Node], context: RoleContext) -> Sequence[Node]:
+    """The one that failed last; of several at once the one that was launched last."""
+    return sorted(failed, key=lambda node: node.failed_at or context.now)[-1:]  # stable: sorted by launch already
+
+
+def _is_in_quarantine(node: Node, context: RoleContext, plan: RolePlan) -> bool:
+    until = (node.failed_at or context.now) + context.rules.quarantine
+    if until <= context.now:
+        return False
+    message = f"{node.instance_id} failed ({node.why_failed}); kept to be looked at until {until:%H:%M} (quarantine)"
+    plan.wait(context.role.name, message, until=until)
+    return True
+
+
+def remove_never_served(context: RoleContext, plan: RolePlan, placed: list[Node], drifts: Drifts) -> list[Node]:
+    """Drifted nodes that never served go at once. Returns those that stay placed."""
     kept = []
     for node in placed:
         found = drifts.get(node.instance_id)

@@ -66,8 +66,11 @@ class RolePlan:
     def due(self, at: datetime) -> None:
         self.due_at = at if self.due_at is None else min(self.due_at, at)
 
-    def wait(self, role: RoleName, message: str) -> None:
-        self.waiting.append(Waiting(message=f"{role}: {message}", role=role))
+    def wait(self, role: RoleName, message: str, *, until: datetime | None = None) -> None:
+        """Say what is awaited; with `until`, something that ends then and not before."""
+        self.waiting.append(Waiting(message=f"{role}: {message}", role=role, until=until))
+        if until is not None:
+            self.due(until)
 
     def terminate(self, node: Node, cause: Cause, reason: Reason, change: str = "") -> None:
         self.actions.append(

@@ -12,13 +12,16 @@ from reconciler.model.observed import Node, Phase
 from reconciler.plan.drift import drift, wanted_tags
 from reconciler.plan.intents import replay, unseen
 from reconciler.plan.launching import drifted_nodes, launch, replace_oldest
-from reconciler.plan.leaving import remove_excess, remove_never_ready, settle_stopped
+from reconciler.plan.leaving import remove_excess, remove_failed, remove_never_served, settle_stopped
 from reconciler.plan.role_context import BOOTING, PLACED, RoleContext, RolePlan, lost_stall
-from reconciler.plan.trouble import judge_trouble
+from reconciler.plan.trouble import judge_trouble, most_under_way, say_trouble
 
 
 def plan_role(context: RoleContext) -> RolePlan:
-    """The whole plan of one role."""
+    """The whole plan of one role.
+
+    Live nodes never exceed `count`, one extra while nodes are being replaced, and one failed node in quarantine.
+    """
     plan = RolePlan()
     placed = [node for node in context.nodes if node.phase in PLACED]
     drifts = {
@@ -27,10 +30,10 @@ def plan_role(context: RoleContext) -> RolePlan:
         if node.phase != Phase.LOST and (found := drift(context.role, context.image, node))
     }
     trouble = judge_trouble(context, plan, is_replacing=any(n.was_ready for n in placed if n.instance_id in drifts))
-    placed = remove_never_ready(context, plan, placed, drifts, trouble)
+    failed, kept = remove_failed(context, plan, trouble)
+    placed = remove_never_served(context, plan, placed, drifts)
     placed += settle_stopped(context, plan)
-    kept_failed = [node for node in context.nodes if node.phase == Phase.FAILED and trouble is not None]
-    _repair_tags(context, plan, [*placed, *kept_failed])
+    _repair_tags(context, plan, [*placed, *kept])
 
     drifted = drifted_nodes(placed, drifts)
     unresolved = [
@@ -38,16 +41,18 @@ def plan_role(context: RoleContext) -> RolePlan:
     ]
     places = len(placed) + sum(unseen(intent, context.nodes) for intent in unresolved)
     surge = 1 if drifted and context.role.count > 0 else 0
-    is_halted = trouble is not None  # the stall says so
 
     placed = remove_excess(context, plan, placed, drifts, allowed=context.role.count + surge)
-    replay(context, plan, unresolved, is_halted=is_halted, spare=places - context.role.count - surge)
+    booting = sum(1 for node in placed if node.phase in BOOTING)
+    room = most_under_way(trouble, context.now) - booting - len(failed)
+    room = replay(context, plan, unresolved, room=room, spare=places - context.role.count - surge)
     if places < context.role.count:
-        if not is_halted:
-            launch(context, plan, context.role.count - places, placed)
+        launch(context, plan, context.role.count - places, placed, room=room)
     elif surge and drifted_nodes(placed, drifts):  # those that were too many are gone from it
         has_surge = places > context.role.count
-        replace_oldest(context, plan, placed, drifts, is_halted=is_halted, has_surge=has_surge)
+        replace_oldest(context, plan, placed, drifts, has_room=room > 0, has_surge=has_surge)
+    if trouble is not None and (trouble.is_halted or places < context.role.count or surge or booting or unresolved):
+        say_trouble(context, plan, trouble, is_trying=room <= 0)
     _say_what_is_awaited(context, plan, placed)
     _note_settled(context, plan, len(placed), is_quiet=not unresolved and not drifted)
     return plan

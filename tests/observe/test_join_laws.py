@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model import tags
-from reconciler.model.facts import NodeForgotten, NodeGone, NodeMissing, NodeOdd, NodeReady, NodeSeen
+from reconciler.model.facts import NodeFailed, NodeForgotten, NodeGone, NodeMissing, NodeOdd, NodeReady, NodeSeen
 from reconciler.model.memory import Memory
 from reconciler.model.observed import Instance, InstanceState, Phase
 from reconciler.observe import Joined, Reading
@@ -31,6 +31,8 @@ _KNOWN = st.sampled_from(
         {"gone_at": NOW - MINUTE},
         {"odd_since": NOW - HOUR},
         {"first_run_ok": False},
+        {"first_run_ok": False, "failed_at": NOW - HOUR},
+        {"failed_at": NOW - HOUR, "odd_since": NOW - HOUR},
     ]
 )
 _WORLD = st.lists(st.tuples(_LIVE, _KNOWN, st.booleans(), st.booleans()), max_size=6)
@@ -86,6 +88,8 @@ def recorded(memory: Memory, made: Joined) -> Memory:
                 known[one] = replace(known[one], missing_since=known[one].missing_since or NOW)
             case NodeOdd(instance_id=one):
                 known[one] = replace(known[one], odd_since=known[one].odd_since or NOW)
+            case NodeFailed(instance_id=one):
+                known[one] = replace(known[one], failed_at=known[one].failed_at or NOW)
             case NodeReady(instance_id=one):
                 known[one] = replace(known[one], ready_at=known[one].ready_at or NOW)
             case NodeGone(instance_id=one):
