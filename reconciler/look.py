@@ -13,6 +13,7 @@ from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import Observed
 from reconciler.model.passes import Failure, Outcome, Result, Scope
 from reconciler.model.plan import Blocked, Plan
+from reconciler.plan import is_under_way
 from reconciler.ports import Claim
 from reconciler.source.history import Told
 
@@ -87,13 +88,10 @@ def held_only(look: Look) -> Plan | None:
 
 
 def awaited(decision: Decision | None, outcomes: tuple[Outcome, ...]) -> frozenset[EnvironmentName]:
-    """Environments that are worth a look soon."""
+    """Environments that a requeue should look at."""
     names = {outcome.action.environment for outcome in outcomes}
-    for one in decision.plan.environments if decision is not None else ():
-        # A sweep takes many minutes, and only full passes decide about it: the next one is soon enough.
-        is_swept = not one.is_declared and decision is not None and is_undecided({one.name}, decision.memory)
-        if one.actions or (one.waiting and not is_swept):
-            names.add(one.name)
+    if decision is not None:
+        names |= {one.name for one in decision.plan.environments if is_under_way(one) or one.due_at is not None}
     return frozenset(names)
 
 

@@ -344,6 +344,7 @@ class Reconciler:
             now=look.at,
             commit=look.told.commit,
             touched=look.told.touched,
+            folder=self._settings.repository.path,
         )
         decided = guard(plan(context), context, not_owner=not_owner, holds=look.holds)
         return Decision(

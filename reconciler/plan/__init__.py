@@ -8,9 +8,10 @@ from reconciler.model.plan import EnvironmentPlan, Plan, Stall
 from reconciler.plan.context import Context
 from reconciler.plan.environment import plan_declared, plan_frozen
 from reconciler.plan.guard import guard
+from reconciler.plan.requeue import is_under_way, requeue_after_s
 from reconciler.plan.teardown import plan_undeclared
 
-__all__ = ["Context", "guard", "plan", "plan_environment"]
+__all__ = ["Context", "guard", "is_under_way", "plan", "plan_environment"]
 
 
 def plan(context: Context) -> Plan:
@@ -20,11 +21,10 @@ def plan(context: Context) -> Plan:
     """
     names = set(context.observed.environments)
     if context.observed.is_full:
-        names |= context.desired.names | set(context.memory.environments)
+        names |= context.desired.names | set(context.memory.environments) | set(context.orphans)
     environments = tuple(one for name in sorted(names) if (one := plan_environment(name, context)) is not None)
-    is_busy = any(environment.actions or environment.waiting for environment in environments)
-    requeue_after_s = context.rules.progress.total_seconds() if is_busy else None
-    return Plan(revision=context.revision, environments=environments, requeue_after_s=requeue_after_s)
+    again_s = requeue_after_s(environments, context)
+    return Plan(revision=context.revision, environments=environments, requeue_after_s=again_s)
 
 
 def plan_environment(name: EnvironmentName, context: Context) -> EnvironmentPlan | None:
@@ -34,7 +34,7 @@ def plan_environment(name: EnvironmentName, context: Context) -> EnvironmentPlan
         frozen = desired.frozen[name]
         if frozen.is_trace and here.is_empty and name not in context.memory.environments:
             return None  # README.md stands against nothing
-        return plan_frozen(frozen)
+        return plan_frozen(frozen, context.memory.environments.get(name))
     if name in context.observed.unreadable:
         message, remedy = context.observed.unreadable[name]
         stall = Stall(reason="Unreadable", message=message, remedy=remedy)

@@ -17,11 +17,11 @@ from reconciler.model.actions import (
 from reconciler.model.desired import Environment, Json, Role
 from reconciler.model.findings import Origin
 from reconciler.model.names import (
-    ChefName,
     EnvironmentName,
     FleetId,
     ImageId,
     RevisionId,
+    RoleName,
     chef_role_name,
     node_run_list,
     split_chef_role_name,
@@ -217,14 +217,30 @@ def remove_departed(departed: Departed, origin: Origin | None, revision: Revisio
         )
 
 
-def remove_role(fleet: FleetId, environment: EnvironmentName, chef_role: ChefRole, reason: Reason) -> Iterator[Action]:
-    parts = split_chef_role_name(chef_role.name)
-    if parts is not None and parts[0] == environment and is_ours(chef_role.default_attributes, fleet, environment):
-        yield DeleteChefRole(environment=environment, role=parts[1], chef_role=chef_role.name, reason=reason)
+def generated_roles(fleet: FleetId, here: ObservedEnvironment) -> Mapping[RoleName, ChefRole]:
+    """Its Chef roles that are ours, sorted by name: by their mark, and by a name that we would have given them."""
+    found: dict[RoleName, ChefRole] = {}
+    for chef_role in sorted(here.chef_roles.values(), key=lambda one: one.name):
+        parts = split_chef_role_name(chef_role.name)
+        if parts is not None and parts[0] == here.name and is_ours(chef_role.default_attributes, fleet, here.name):
+            found[parts[1]] = chef_role
+    return found
 
 
-def remove_environment(
-    fleet: FleetId, environment: EnvironmentName, found: ChefEnvironment | None, reason: Reason
-) -> Iterator[Action]:
-    if found is not None and is_ours(found.default_attributes, fleet, environment):
-        yield DeleteChefEnvironment(environment=environment, chef_environment=ChefName(found.name), reason=reason)
+def generated_environment(fleet: FleetId, here: ObservedEnvironment) -> ChefEnvironment | None:
+    """Its Chef environment, if that is ours."""
+    found = here.chef_environment
+    return found if found is not None and is_ours(found.default_attributes, fleet, here.name) else None
+
+
+def remove_role(environment: EnvironmentName, role: RoleName, chef_role: ChefRole, reason: Reason) -> DeleteChefRole:
+    return DeleteChefRole(environment=environment, role=role, chef_role=chef_role.name, reason=reason)
+
+
+def remove_generated(fleet: FleetId, here: ObservedEnvironment, reason: Reason) -> Iterator[Action]:
+    """What is left of an environment when its nodes are gone."""
+    for role, chef_role in generated_roles(fleet, here).items():
+        yield remove_role(here.name, role, chef_role, reason)
+    environment = generated_environment(fleet, here)
+    if environment is not None:
+        yield DeleteChefEnvironment(environment=here.name, chef_environment=environment.name, reason=reason)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from reconciler.model.actions import Action, ActionName
 from reconciler.model.desired import Environment, Frozen, ImageById, Role
+from reconciler.model.facts import EndingCancelled
+from reconciler.model.memory import KnownEnvironment
 from reconciler.model.names import ImageId, chef_role_name
 from reconciler.model.observed import ChefRole, Node, Observed, ObservedEnvironment, Phase
 from reconciler.model.plan import EnvironmentPlan, Stall
@@ -64,13 +66,19 @@ def plan_declared(environment: Environment, observed: ObservedEnvironment, conte
     )
 
 
-def plan_frozen(frozen: Frozen) -> EnvironmentPlan:
-    """A file that cannot be trusted asks for nothing: neither a change nor a teardown."""
+def plan_frozen(frozen: Frozen, known: KnownEnvironment | None) -> EnvironmentPlan:
+    """A file that cannot be trusted asks for nothing: neither a change nor a teardown.
+
+    Where another file's name keeps it from being torn down, the grace period begins anew when that file goes: whoever
+    removes it has done so later than the one who removed the environment's own.
+    """
     first, *others = frozen.findings
+    is_kept = known is not None and known.ending is not None and known.teardown_began_at is None
     more = f" (and {len(others)} more)" if others else ""
     return EnvironmentPlan(
         name=frozen.name,
         is_frozen=True,
+        facts=(EndingCancelled(environment=frozen.name),) if frozen.is_trace and is_kept else (),
         stalls=(
             Stall(
                 reason="BadFile",

@@ -12,12 +12,15 @@ from typing import Any
 
 from reconciler.model import tags
 from reconciler.model.actions import Action
+from reconciler.model.commits import Commit
 from reconciler.model.desired import Desired, Environment, Frozen, ImageById, Role
 from reconciler.model.digest import spec_digest
 from reconciler.model.findings import Finding, Origin
 from reconciler.model.memory import (
     Approval,
     Cause,
+    Ending,
+    EndingCause,
     Exhausted,
     Intent,
     IntentState,
@@ -57,7 +60,7 @@ from reconciler.model.rules import Rules
 from reconciler.plan import Context, guard, plan
 from reconciler.plan.chef import wanted_environment, wanted_role
 from reconciler.plan.drift import wanted_tags
-from reconciler.plan.guard import digest, removals
+from reconciler.plan.guard import digest
 from tests.fakes.clock import BEGAN
 
 NOW = BEGAN
@@ -68,7 +71,9 @@ CHECKOUT = EnvironmentName("checkout")
 WEB = RoleName("web")
 IMAGE = ImageId("ami-0123456789abcdef0")
 NEW_IMAGE = ImageId("ami-0fedcba9876543210")
-RULES = Rules(fleet=FLEET)
+RULES = Rules(fleet=FLEET, teardown_grace=timedelta(0))  # stories of the grace period bring one of their own
+GRACIOUS = Rules(fleet=FLEET, teardown_grace=timedelta(minutes=5))
+JESSICA = "Jessica <jessica@example.com>"
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 _STATES = {
@@ -277,13 +282,33 @@ def settled(*counts: tuple[str, str, int]) -> dict[tuple[EnvironmentName, RoleNa
     return {(EnvironmentName(name), RoleName(one)): count for name, one, count in counts}
 
 
-def known(*names: str, began: datetime | None = None) -> dict[EnvironmentName, KnownEnvironment]:
+def known(
+    *names: str, began: datetime | None = None, ending: Ending | None = None, **changes: Any
+) -> dict[EnvironmentName, KnownEnvironment]:
+    """What has begun has an ending; else it is as some revision declared it."""
+    if began is not None and ending is None:
+        ending = ending_since(began)
     return {
         EnvironmentName(name): KnownEnvironment(
-            name=EnvironmentName(name), declared_by=REVISION, teardown_began_at=began
+            name=EnvironmentName(name), declared_by=REVISION, teardown_began_at=began, ending=ending, **changes
         )
         for name in names
     }
+
+
+def ending_since(at: datetime, **changes: Any) -> Ending:
+    made = Ending(
+        cause=EndingCause.REMOVED,
+        at=at,
+        revision=REVISION,
+        author=JESSICA,
+        file="environments.d/checkout.yml",
+    )
+    return replace(made, **changes)
+
+
+def commit(revision: str = REVISION, author: str = JESSICA, at: datetime = NOW - MINUTE) -> Commit:
+    return Commit(revision=RevisionId(revision), author=author, subject="Change environments", at=at)
 
 
 def intent(token: str = "hq-open", count: int = 2, *, role: Role | None = None, **changes: Any) -> Intent:
@@ -358,7 +383,7 @@ def trouble(*failed: str, content: str, since: datetime = NOW - HOUR, **changes:
 
 def approval(made: Plan, **changes: Any) -> Approval:
     """What `hivequeen approve` records of all that is held in this plan."""
-    held = removals(action for one in made.environments for hold in one.blocked for action in hold.actions)
+    held = frozenset(gone for one in made.environments for hold in one.blocked for gone in hold.removals)
     made_now = Approval(digest=digest(held), removals=held, actor="jessica", at=NOW, expires_at=NOW + 24 * HOUR)
     return replace(made_now, **changes)
 
@@ -367,9 +392,15 @@ def approval(made: Plan, **changes: Any) -> Approval:
 
 
 def context(
-    wanted: Desired, world: Observed, remembered: Memory | None = None, *, now: datetime = NOW, rules: Rules = RULES
+    wanted: Desired,
+    world: Observed,
+    remembered: Memory | None = None,
+    *,
+    now: datetime = NOW,
+    rules: Rules = RULES,
+    **changes: Any,
 ) -> Context:
-    return Context(desired=wanted, observed=world, memory=remembered or memory(), rules=rules, now=now)
+    return Context(desired=wanted, observed=world, memory=remembered or memory(), rules=rules, now=now, **changes)
 
 
 def planned(made: Plan, name: str = CHECKOUT) -> EnvironmentPlan:
@@ -383,19 +414,25 @@ def plan_one(
     *,
     is_full: bool = True,
     now: datetime = NOW,
+    rules: Rules = RULES,
     **world_changes: Any,
 ) -> EnvironmentPlan:
     """The plan of one environment, no guard asked; `home` None: no file declares it."""
     wanted = desired(*([home] if home else []))
     seen = observed(world, is_full=is_full, **world_changes)
-    return planned(plan(context(wanted, seen, remembered, now=now)), world.name)
+    return planned(plan(context(wanted, seen, remembered, now=now, rules=rules)), world.name)
 
 
 def guarded(
-    home: Environment | None, world: ObservedEnvironment, remembered: Memory | None = None, *, now: datetime = NOW
+    home: Environment | None,
+    world: ObservedEnvironment,
+    remembered: Memory | None = None,
+    *,
+    now: datetime = NOW,
+    **changes: Any,
 ) -> EnvironmentPlan:
     """The same after the guards."""
-    seen = context(desired(*([home] if home else [])), observed(world), remembered, now=now)
+    seen = context(desired(*([home] if home else [])), observed(world), remembered, now=now, **changes)
     return planned(guard(plan(seen), seen), world.name)
 
 

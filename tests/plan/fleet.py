@@ -18,20 +18,34 @@ from reconciler.model.actions import (
     LaunchNodes,
     ReplaceNode,
     ReplayLaunch,
+    StartNode,
+    StopNode,
     TagNode,
     TerminateNode,
 )
 from reconciler.model.desired import Desired
 from reconciler.model.facts import (
+    EnvironmentEnding,
     Fact,
     IntentEnded,
+    OrphanCleared,
+    OrphanSighted,
     RoleRecovered,
     RoleSettled,
     RoleTroubled,
     TeardownBegan,
     TeardownEnded,
+    TeardownItems,
 )
-from reconciler.model.memory import Intent, IntentState, KnownEnvironment, LaunchParameters, Memory
+from reconciler.model.memory import (
+    Ending,
+    Intent,
+    IntentState,
+    Item,
+    KnownEnvironment,
+    LaunchParameters,
+    Memory,
+)
 from reconciler.model.names import ChefName, EnvironmentName, IntentToken, NodeName, RoleName, node_name, node_run_list
 from reconciler.model.observed import (
     ChefNode,
@@ -43,7 +57,8 @@ from reconciler.model.observed import (
     Phase,
 )
 from reconciler.model.plan import Plan
-from reconciler.plan import Context, plan
+from reconciler.model.rules import Rules
+from reconciler.plan import Context, guard, plan
 from tests.plan.builders import NOW, RULES, bare, instance_id, memory, observed
 
 _NEXT = {Phase.PENDING: Phase.RUNNING, Phase.RUNNING: Phase.REGISTERED, Phase.REGISTERED: Phase.READY}
@@ -59,6 +74,9 @@ class Fleet:
     now: datetime = NOW
     number: int = 10_000  # of the next instance
     fails: int = 0  # so many of the next newcomers never become ready
+    rules: Rules = RULES
+    is_guarded: bool = False
+    receipts: dict[EnvironmentName, dict[Item, datetime | None]] = field(default_factory=dict)  # of what has ended
 
     def commit(self, desired: Desired) -> None:
         self.desired = desired
@@ -68,15 +86,15 @@ class Fleet:
         for name in self.desired.declared:
             known[name] = KnownEnvironment(name=name, declared_by=self.desired.revision)
         self.memory = replace(self.memory, environments=known)
-        return plan(
-            Context(
-                desired=self.desired,
-                observed=observed(*self.worlds.values(), at=self.now),
-                memory=self.memory,
-                rules=RULES,
-                now=self.now,
-            )
+        context = Context(
+            desired=self.desired,
+            observed=observed(*self.worlds.values(), at=self.now),
+            memory=self.memory,
+            rules=self.rules,
+            now=self.now,
         )
+        made = plan(context)
+        return guard(made, context) if self.is_guarded else made
 
     def settle(self, *, passes: int = 60, every: timedelta = timedelta(minutes=1)) -> list[Plan]:
         """Carry plans out until there is nothing to do or to wait for; the plans that did or awaited something."""
@@ -120,7 +138,7 @@ class Fleet:
             return replace(node, is_unseen=False)
         phase = _NEXT[node.phase]
         if phase == Phase.READY and node.why_failed:
-            return replace(node, phase=Phase.FAILED)
+            return replace(node, phase=Phase.FAILED, failed_at=self.now)
         instance = replace(node.instance, state=InstanceState.RUNNING)
         node = replace(node, phase=phase, instance=instance, has_client=phase in (Phase.REGISTERED, Phase.READY))
         if phase != Phase.READY:
@@ -143,7 +161,7 @@ class Fleet:
                 world = self.worlds.get(one.name) or bare(one.name)
                 self.worlds[one.name] = self._act(world, action)
 
-    def _act(self, world: ObservedEnvironment, action: Action) -> ObservedEnvironment:  # noqa: C901, PLR0911  the closed set, in one place
+    def _act(self, world: ObservedEnvironment, action: Action) -> ObservedEnvironment:  # noqa: C901, PLR0911, PLR0912  the closed set, in one place
         match action:
             case EnsureChefEnvironment():
                 return replace(world, chef_environment=action.wanted)
@@ -153,6 +171,8 @@ class Fleet:
                 return _change(world, action.node, lambda node: _put_in_chef(node, action))
             case TagNode():
                 return _change(world, action.node, lambda node: _retag(node, action))
+            case StopNode() | StartNode():
+                raise AssertionError(f"nobody asked for {action.name}")
             case TerminateNode():
                 return _change(world, action.node, _terminate)
             case LaunchNodes():
@@ -238,18 +258,44 @@ class Fleet:
                 known = replace(known, troubles={k: v for k, v in known.troubles.items() if k != key})
             case IntentEnded():
                 known = replace(known, intents={k: v for k, v in known.intents.items() if k != fact.token})
-            case TeardownBegan(environment=name):
-                begun = replace(known.environments[name], teardown_began_at=self.now)
-                known = replace(known, environments={**known.environments, name: begun})
-            case TeardownEnded(environment=name):
-                known = replace(
+            case OrphanSighted(item=item):
+                known = replace(known, orphans={**known.orphans, item: self.now})
+            case OrphanCleared(item=item):
+                known = replace(known, orphans={one: at for one, at in known.orphans.items() if one != item})
+            case EnvironmentEnding() | TeardownBegan() | TeardownItems() | TeardownEnded():
+                known = self._end(known, fact)
+            case _:
+                raise AssertionError(f"planning concluded {fact}")
+        self.memory = known
+
+    def _end(self, known: Memory, fact: EnvironmentEnding | TeardownBegan | TeardownItems | TeardownEnded) -> Memory:
+        name, before = fact.environment, known.environments[fact.environment]
+        match fact:
+            case EnvironmentEnding():
+                began = Ending(
+                    cause=fact.cause, at=self.now, revision=fact.revision, author=fact.author, file=fact.file
+                )
+                after = replace(before, ending=began)
+            case TeardownBegan():
+                after = replace(before, teardown_began_at=self.now)
+            case TeardownItems():
+                after = _listed(before, fact, self.now)
+            case TeardownEnded():
+                self.receipts[name] = dict(before.ending.items) if before.ending is not None else {}
+                return replace(
                     known,
                     environments={k: v for k, v in known.environments.items() if k != name},
                     settled={k: v for k, v in known.settled.items() if k[0] != name},
                 )
-            case _:
-                raise AssertionError(f"planning concluded {fact}")
-        self.memory = known
+        return replace(known, environments={**known.environments, name: after})
+
+
+def _listed(known: KnownEnvironment, fact: TeardownItems, now: datetime) -> KnownEnvironment:
+    assert known.ending is not None
+    items: dict[Item, datetime | None] = {item: None for item in fact.found | fact.gone}  # noqa: C420  it types them
+    items |= known.ending.items
+    items |= {item: items[item] or now for item in fact.gone}
+    return replace(known, ending=replace(known.ending, items=items))
 
 
 def _change(world: ObservedEnvironment, name: NodeName, change: Callable[[Node], Node]) -> ObservedEnvironment:

@@ -171,7 +171,9 @@ def test_a_removed_roles_open_intent_is_awaited_before_its_chef_role_goes() -> N
     waits = plan_one(environment(), world, memory(intents=intents(open_one)))
     assert waits.actions == ()
     assert awaited(waits)
-    goes = plan_one(environment(), world, memory(intents=intents(launched("hq-open"))))
+    goes = plan_one(
+        environment(), world, memory(intents=intents(launched("hq-open", role=with_worker.roles[role("worker").name])))
+    )
     assert said(goes.actions) == ["delete_chef_role checkout-worker"]
 
 

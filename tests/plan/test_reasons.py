@@ -19,6 +19,7 @@ from tests.plan.builders import (
     WEB,
     bare,
     departed,
+    ending_since,
     environment,
     generated,
     intent,
@@ -208,8 +209,8 @@ def of(name: ActionName, home: Any, world: Any, remembered: Any = None) -> str:
             ActionName.TERMINATE_NODE,
             None,
             there(nodes=[node(1)]),
-            memory(environments=known(CHECKOUT)),
-            "teardown: no file declares checkout (at 55555555)",
+            memory(environments=known(CHECKOUT, ending=ending_since(NOW))),
+            "teardown: Jessica <jessica@example.com> removed environments.d/checkout.yml (at 55555555)",
             id="teardown",
         ),
         pytest.param(
@@ -259,7 +260,7 @@ def every_action() -> Iterator[Action]:
 
 def test_every_kind_of_action_names_rule_detail_and_commit_and_the_file_where_there_is_one() -> None:
     found = list(every_action())
-    assert {action.name for action in found} == set(ActionName)
+    assert {action.name for action in found} == set(ActionName) - {ActionName.STOP_NODE, ActionName.START_NODE}
     for action in found:
         assert action.reason.rule and action.reason.detail
         assert action.reason.revision == REVISION

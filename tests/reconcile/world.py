@@ -24,6 +24,7 @@ from reconciler.settings import (
     Limits,
     RepositorySettings,
     Settings,
+    TeardownSettings,
 )
 from tests.fakes.chef import FakeChefServer
 from tests.fakes.clock import FakeClock
@@ -67,6 +68,7 @@ def settings_for(directory: Path) -> Settings:
         chef=ChefSettings(server_url="https://chef", client_name="hivequeen", client_key=directory / "chef.pem"),
         bootstrap=BootstrapSettings(url="https://10.0.0.5:9465", identity_certificates=directory / "identity.pem"),
         limits=Limits(orphan_age_s=600),
+        teardown=TeardownSettings(grace_s=0),  # stories of the grace period bring one of their own
     )
 
 

@@ -1,0 +1,64 @@
+"""Why an environment is to go, and for how long a commit can still keep it."""
+
+from datetime import datetime
+from typing import Final, assert_never
+
+from reconciler.model.memory import Ending, EndingCause
+from reconciler.model.names import EnvironmentName
+from reconciler.model.plan import Blocked, Guard
+from reconciler.model.rules import Rules
+from reconciler.plan.context import Context
+
+SUFFIXES: Final = (".yml", ".yaml")
+
+
+def ending_of(name: EnvironmentName, context: Context) -> Ending:
+    """The one that is remembered, or of an environment whose file is gone the one that begins now."""
+    known = context.memory.environments.get(name)
+    if known is not None and known.ending is not None:
+        return known.ending
+    paths = [f"{name}{suffix}" for suffix in SUFFIXES if f"{name}{suffix}" in context.touched]
+    if not paths:  # the history could not be read
+        file, revision, author = f"{name}{SUFFIXES[0]}", context.revision, ""
+    else:
+        file = max(paths, key=lambda path: context.touched[path].at)
+        revision, author = context.touched[file].revision, context.touched[file].author
+    return Ending(
+        cause=EndingCause.REMOVED, at=context.now, revision=revision, author=author, file=f"{context.folder}/{file}"
+    )
+
+
+def grace_ends_at(ending: Ending, rules: Rules) -> datetime:
+    return ending.at + rules.teardown_grace
+
+
+def why(ending: Ending) -> str:
+    """`jessica@example.com removed environments.d/checkout.yml`."""
+    match ending.cause:
+        case EndingCause.REMOVED:
+            return f"{ending.author} removed {ending.file}" if ending.author else f"{ending.file} was removed"
+        case EndingCause.EXPIRED:
+            return f"the lifetime that {ending.file} gives it is over"
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def grace(name: EnvironmentName, ending: Ending, context: Context) -> Blocked:
+    """What holds the removal of an environment until its grace period is over."""
+    until = grace_ends_at(ending, context.rules)
+    moment = f"{until:%H:%M:%S}" if until.date() == context.now.date() else f"{until:%Y-%m-%d %H:%M:%S}"
+    return Blocked(
+        guard=Guard.GRACE,
+        message=f"{name} is torn down at {moment} UTC: {why(ending)} ({ending.revision[:8]})",
+        remedy=_way_back(ending),
+        actor=ending.author,
+        until=until,
+    )
+
+
+def _way_back(ending: Ending) -> str:
+    if ending.cause is EndingCause.EXPIRED:
+        return f"to keep it, commit a longer ttl or a later expires in {ending.file}"
+    if not ending.author:
+        return f"to keep it, restore {ending.file} and push before then"
+    return f"to keep it, git revert {ending.revision[:8]} and push before then"

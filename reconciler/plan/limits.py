@@ -1,0 +1,101 @@
+"""Prune limits: how much may go in any rolling hour before a person is asked, of an environment and of the fleet."""
+
+from collections.abc import Iterable, Mapping
+
+from reconciler.model.actions import ReplaceNode, TerminateNode
+from reconciler.model.memory import Cause, Removal
+from reconciler.model.names import EnvironmentName
+from reconciler.model.observed import Phase
+from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan
+from reconciler.model.rules import PRUNE_WINDOW
+from reconciler.plan.context import Context
+from reconciler.plan.holds import asked_by, digest, hold, is_approved, removals, with_what_follows
+from reconciler.plan.protection import is_protected
+from reconciler.plan.stops import backoff, suspended
+
+
+def prune_nodes(plan: EnvironmentPlan, context: Context) -> Iterable[Blocked]:
+    """Terminations that no commit asked for, in any rolling hour."""
+    planned = [a for a in plan.actions if isinstance(a, TerminateNode | ReplaceNode) and a.cause.is_counted]
+    if not planned:
+        return
+    nodes = [node for node in context.environment(plan.name).nodes if node.phase != Phase.TERMINATING]
+    limit = _limit(context.rules.nodes_least, context.rules.nodes_share, len(nodes))
+    lately = {
+        one.instance_id
+        for one in context.memory.terminations
+        if one.environment == plan.name and one.cause.is_counted and context.now - one.at < PRUNE_WINDOW
+    }
+    new = [action for action in planned if action.instance_id not in lately]
+    if len(lately) + len(new) <= limit:
+        return
+    message = f"no commit asks for it: {len(new)} of {len(nodes)} nodes would go, {len(lately)} went in the last hour, the limit is {limit}"
+    yield from hold(Guard.PRUNE_NODES, plan, new, context, message)
+
+
+def prune_environments(plan: Plan, context: Context) -> Mapping[EnvironmentName, Blocked]:
+    """Teardowns in any rolling hour, and a revision that declares nothing: one hold for the set.
+
+    Asked from the first look on, so that an approval can be given while the grace period lasts.
+    """
+    beginning = {
+        one.name: one
+        for one in plan.environments
+        if not one.is_declared and one.actions and not context.has_begun(one.name)
+    }
+    over = _over_limit(beginning, context)
+    if over is None:
+        return {}
+    rule, message = over
+    # What is held whole by a rule of its own is no part of the set: its removals are not what an approval would free.
+    of_set = {
+        name: one
+        for name, one in beginning.items()
+        if not (is_protected(name, context) or suspended(name, context) or backoff(name, context))
+    }
+    if is_approved(removals(action for one in of_set.values() for action in one.actions), context):
+        return {}
+    covered = {name: with_what_follows(one, one.actions, context) for name, one in of_set.items()}
+    key = digest(frozenset[Removal]().union(*covered.values()))
+    return {
+        name: Blocked(
+            guard=rule,
+            message=message,
+            remedy=f"hivequeen approve {key}",
+            digest=key,
+            actor=asked_by(one, context),
+            actions=one.actions,
+            removals=covered[name],
+        )
+        for name, one in of_set.items()
+    }
+
+
+def _over_limit(beginning: Mapping[EnvironmentName, EnvironmentPlan], context: Context) -> tuple[Guard, str] | None:
+    """Which limit these teardowns would break, and how."""
+    if not beginning:
+        return None
+    fleet = set(context.memory.environments) | context.desired.declared | set(beginning)
+    if not context.desired.declared and len(fleet) > 1:
+        return Guard.EMPTY_REVISION, f"the revision declares no environment, and the fleet has {len(fleet)}"
+    lately = {name for name, at in context.memory.teardowns.items() if context.now - at < PRUNE_WINDOW}
+    lately |= {
+        one.environment
+        for one in context.memory.terminations
+        if one.cause is Cause.SWEEP
+        and one.environment not in context.desired.names
+        and context.now - one.at < PRUNE_WINDOW
+    }
+    limit = _limit(context.rules.environments_least, context.rules.environments_share, len(fleet))
+    if len(lately | set(beginning)) <= limit:
+        return None
+    names = ", ".join(sorted(beginning))
+    return (
+        Guard.PRUNE_ENVIRONMENTS,
+        f"{len(beginning)} of {len(fleet)} environments would go ({names}), {len(lately)} went in the last hour, the limit is {limit}",
+    )
+
+
+def _limit(least: int, share: float, total: int) -> int:
+    """How many may go; rounded first, because 0.29 of 100 is 28.999… to a computer."""
+    return max(least, int(round(share * total, 6)))
