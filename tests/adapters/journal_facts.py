@@ -207,7 +207,10 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(IntentOpened, intent=intents),
     st.builds(IntentLaunched, token=tokens, instance_ids=st.lists(instance_ids, max_size=3, unique=True).map(tuple)),
     st.builds(
-        IntentEnded, token=tokens, state=st.sampled_from([IntentState.REFUSED, IntentState.CLOSED]), message=texts
+        IntentEnded,
+        token=tokens,
+        state=st.sampled_from([IntentState.REFUSED, IntentState.CLOSED, IntentState.OPEN]),
+        message=texts,
     ),
     st.builds(NodeSeen, record=nodes),
     st.builds(NodeMissing, instance_id=instance_ids),

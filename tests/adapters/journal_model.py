@@ -138,7 +138,9 @@ class JournalModel:
             case IntentEnded(token=token, state=state):
                 open_intent = memory.intents.get(token)
                 if open_intent is not None and open_intent.state is IntentState.OPEN:
-                    self._set_intent(_settled(open_intent, state, at))
+                    stays_open = state is IntentState.OPEN
+                    since = (open_intent.settled_at or at) if stays_open else at
+                    self._set_intent(_settled(open_intent, state, since))
             case NodeSeen(record=record):
                 self._see(record)
             case NodeMissing(instance_id=instance_id):
@@ -257,7 +259,6 @@ class JournalModel:
                 registered_at=known.registered_at or seen.registered_at,
                 deferred_at=known.deferred_at or seen.deferred_at,
                 ready_at=known.ready_at or seen.ready_at,
-                failed_at=known.failed_at or seen.failed_at,
                 first_run_ok=known.first_run_ok if has_reported else seen.first_run_ok,
                 first_run_log=known.first_run_log if has_reported else seen.first_run_log,
             )

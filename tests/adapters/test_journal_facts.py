@@ -276,12 +276,28 @@ def test_an_orphan_keeps_its_first_sighting_until_it_is_cleared(journal: SqliteJ
     assert journal.recall(NOON).orphans == {ROLE: NOON + 2 * HOUR}
 
 
-def test_a_node_failed_first_when_it_failed_first(journal: SqliteJournal) -> None:
+def test_a_node_failed_when_it_failed_first_unless_it_has_not_after_all(journal: SqliteJournal) -> None:
     journal.record(NOON, NodeSeen(record=node()))
     for hours in (1, 2):
-        journal.record(NOON + hours * HOUR, NodeFailed(instance_id=FIRST), NodeSeen(record=node()))
+        journal.record(NOON + hours * HOUR, NodeFailed(instance_id=FIRST))
     failed = journal.node(FIRST)
     assert failed is not None and failed.failed_at == NOON + HOUR
+    journal.record(NOON + 3 * HOUR, NodeSeen(record=failed))
+    assert journal.node(FIRST) == failed
+    journal.record(NOON + 3 * HOUR, NodeSeen(record=replace(failed, failed_at=None)))
+    assert journal.node(FIRST) == node()
+
+
+def test_an_intent_whose_token_is_spent_stays_open_for_what_it_may_have_launched(journal: SqliteJournal) -> None:
+    token = IntentToken("token-0")
+    spent = IntentEnded(token=token, state=IntentState.OPEN, message="EC2 knows the token with other parameters")
+    journal.record(NOON, IntentOpened(intent=intent()), spent)
+    journal.record(NOON + HOUR, spent)
+    kept = journal.recall(NOON + HOUR).intents[token]
+    assert (kept.state, kept.settled_at) == (IntentState.OPEN, NOON)
+    journal.record(NOON + HOUR, IntentEnded(token=token, state=IntentState.CLOSED, message="not seen"))
+    closed = journal.intent(token)
+    assert closed is not None and (closed.state, closed.settled_at) == (IntentState.CLOSED, NOON + HOUR)
 
 
 def test_an_ended_teardown_forgets_the_environment_and_nothing_of_another(journal: SqliteJournal) -> None:

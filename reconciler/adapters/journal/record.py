@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from reconciler.adapters.journal import rows
 from reconciler.adapters.journal.life import record_life
 from reconciler.adapters.journal.recall import ROLLING_HOUR
 from reconciler.adapters.journal.tables import (
+    Moment,
     approvals,
     backoffs,
     exhausted,
@@ -167,10 +168,12 @@ def _intent(connection: Connection, at: datetime, fact: IntentOpened | IntentLau
             _launched(connection, at, fact)
         case IntentEnded(token=token, state=state, message=message):
             # Only an open one: instances that were found meanwhile are not talked away.
+            # One that stays open for what it may have launched keeps the first moment.
+            settled_at = func.coalesce(intents.c.settled_at, literal(at, Moment)) if state is IntentState.OPEN else at
             connection.execute(
                 update(intents)
                 .where(intents.c.token == token, intents.c.state == IntentState.OPEN.value)
-                .values(state=state.value, settled_at=at, user_data="", message=message)
+                .values(state=state.value, settled_at=settled_at, user_data="", message=message)
             )
         case _ as unreachable:
             assert_never(unreachable)
@@ -246,7 +249,7 @@ def _node(connection: Connection, at: datetime, fact: NodeFact) -> None:
 
 def _see(connection: Connection, node: NodeRecord) -> None:
     """Insert or update: the first sight, and whatever is known of registration and readiness, stay as they are."""
-    kept = ("public_key", "registered_at", "deferred_at", "ready_at", "failed_at", "intent")
+    kept = ("public_key", "registered_at", "deferred_at", "ready_at", "intent")
     unmarked = {"missing_since": None, "odd_since": None, "gone_at": None}
     offered = insert(nodes).values(**{**rows.node_columns(node), **unmarked})
     new = offered.excluded
@@ -255,7 +258,7 @@ def _see(connection: Connection, node: NodeRecord) -> None:
         offered.on_conflict_do_update(
             index_elements=["instance_id"],
             set_={
-                **{name: new[name] for name in ("environment", "role", "name", "launched_at")},
+                **{name: new[name] for name in ("environment", "role", "name", "launched_at", "failed_at")},
                 **{name: func.coalesce(nodes.c[name], new[name]) for name in kept},
                 "first_run_log": func.iif(has_reported, nodes.c.first_run_log, new.first_run_log),
                 "first_run_ok": func.coalesce(nodes.c.first_run_ok, new.first_run_ok),
