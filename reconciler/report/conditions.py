@@ -78,6 +78,7 @@ REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
                 "Unreadable",
                 "NodeLost",
                 "RoleHalted",
+                "BreakerOpen",
                 "ActionRefused",
                 ACCESS_DENIED,
                 "NothingStuck",

@@ -16,6 +16,8 @@ from reconciler.model.actions import (
     LaunchNodes,
     Reason,
     ReplayLaunch,
+    StartNode,
+    StopNode,
     TagNode,
     TerminateNode,
 )
@@ -125,6 +127,14 @@ def terminate(instance_id: InstanceId, cause: Cause = Cause.SCALE_DOWN) -> Termi
     return TerminateNode(
         environment=CHECKOUT, role=WEB, node=_node(instance_id), instance_id=instance_id, cause=cause, reason=WHY
     )
+
+
+def stop(instance_id: InstanceId) -> StopNode:
+    return StopNode(environment=CHECKOUT, role=WEB, node=_node(instance_id), instance_id=instance_id, reason=WHY)
+
+
+def start(instance_id: InstanceId) -> StartNode:
+    return StartNode(environment=CHECKOUT, role=WEB, node=_node(instance_id), instance_id=instance_id, reason=WHY)
 
 
 def tag(instance_id: InstanceId, remove: tuple[str, ...] = (), **changes: str) -> TagNode:

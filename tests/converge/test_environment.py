@@ -16,8 +16,9 @@ from reconciler.model.actions import (
 from reconciler.model.facts import TerminationAsked
 from reconciler.model.memory import Cause, IntentState
 from reconciler.model.names import ChefName, InstanceId
+from reconciler.model.observed import InstanceState
 from reconciler.model.passes import Outcome, Result
-from tests.converge.outside import WHY, Outside, chef_environment, chef_role, launch, replay, tag, terminate
+from tests.converge.outside import WHY, Outside, chef_environment, chef_role, launch, replay, start, stop, tag, terminate
 from tests.plan.builders import CHECKOUT, WEB, instance_id, node
 
 
@@ -101,6 +102,32 @@ def test_one_that_ec2_refuses_holds_up_no_other(outside: Outside) -> None:
     assert (outcomes[1].needs_person, outcomes[1].remedy) == (True, "switch it off")
     assert outside.cloud.calls == {"TerminateInstances": 4}  # all at once, then one by one
     assert [one.instance_id for one in outside.cloud.alive()] == [ids[1]]
+
+
+def test_stops_are_one_call_and_starts_are_another(outside: Outside) -> None:
+    ids = outside.running(3)
+    assert results(outside.converge(*(stop(one) for one in ids))) == [Result.DONE] * 3
+    assert {one.state for one in outside.cloud.alive()} == {InstanceState.STOPPED}
+    assert results(outside.converge(start(ids[0]), start(ids[1]), stop(ids[2]))) == [Result.DONE] * 3
+    assert outside.cloud.calls == {"StopInstances": 2, "StartInstances": 1}
+    assert [one.state for one in outside.cloud.alive() if one.instance_id in ids[:2]] == [InstanceState.RUNNING] * 2
+
+
+def test_one_that_cannot_start_for_want_of_room_holds_up_no_other(outside: Outside) -> None:
+    outside.converge(launch(("subnet-a", 1), ("subnet-b", 1)))
+    ids = {one.subnet: one.instance_id for one in outside.cloud.alive()}
+    outside.converge(*(stop(one) for one in ids.values()))
+    outside.cloud.exhausted.add(("m7i.large", "subnet-a"))
+    outcomes = outside.converge(start(ids["subnet-a"]), start(ids["subnet-b"]))
+    assert results(outcomes) == [Result.REFUSED, Result.DONE]
+    assert (outcomes[0].needs_person, outcomes[0].is_permanent) == (False, False)
+
+
+def test_a_stop_of_unknown_outcome_ends_what_is_left_to_ask_of_ec2(outside: Outside) -> None:
+    ids = outside.running(2)
+    outside.cloud.fail("StopInstances", Transient("timed out"))
+    outcomes = outside.converge(stop(ids[0]), terminate(ids[1]), chef_role())
+    assert results(outcomes) == [Result.UNKNOWN, Result.SKIPPED, Result.DONE]
 
 
 def test_equal_tags_are_one_call_and_others_another(outside: Outside) -> None:

@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.errors import Denied, HivequeenError, NoCapacity, Refused, TokenMismatch, TokenSpent, Transient
+from reconciler.errors import Denied, HivequeenError, NoCapacity, QuotaReached, Refused, TokenMismatch, TokenSpent, Transient
 from reconciler.model import tags
 from reconciler.model.actions import ReplaceNode
 from reconciler.model.desired import RootVolume
 from reconciler.model.facts import IntentOpened
 from reconciler.model.memory import Cause, Exhausted, IntentState, LaunchParameters
 from reconciler.model.passes import Result
-from tests.converge.outside import WHY, Outside, launch, replay
+from tests.converge.outside import WHY, Outside, launch, replay, terminate
 from tests.plan.builders import CHECKOUT, IMAGE, WEB, instance_id, node, role
 
 
@@ -129,6 +129,34 @@ def test_only_a_definite_answer_ends_an_intent(
     assert outside.states() == [state]
 
 
+@pytest.mark.parametrize(
+    ("error", "is_permanent"),
+    [
+        pytest.param(Refused("no such image", code="InvalidAMIID.NotFound"), True, id="bad image"),
+        pytest.param(Denied("not permitted", code="UnauthorizedOperation"), True, id="not permitted"),
+        pytest.param(Denied("expired", code="ExpiredToken"), False, id="credentials are renewed"),
+        pytest.param(Denied("bad key", code="AuthFailure"), False, id="credentials are corrected"),
+        pytest.param(QuotaReached("quota", code="VcpuLimitExceeded"), False, id="others go, or the quota is raised"),
+        pytest.param(NoCapacity("full", code="InsufficientInstanceCapacity"), False, id="capacity comes back"),
+        pytest.param(TokenSpent("dead", code="IdempotentInstanceTerminated"), False, id="another token will do"),
+        pytest.param(Transient("timed out"), False, id="nothing is known"),
+    ],
+)
+def test_what_ec2_will_never_do_as_it_is_declared(
+    outside: Outside, error: HivequeenError, *, is_permanent: bool
+) -> None:
+    outside.cloud.fail("RunInstances", error)
+    (outcome,) = outside.converge(launch(("subnet-a", 1)))
+    assert outcome.is_permanent == is_permanent
+
+
+def test_only_a_launch_is_refused_for_good(outside: Outside) -> None:
+    (one,) = outside.running(1)
+    outside.cloud.protect(one)
+    (outcome,) = outside.converge(terminate(one))
+    assert (outcome.needs_person, outcome.is_permanent) == (True, False)
+
+
 def test_an_offering_without_capacity_is_remembered_for_three_minutes(outside: Outside) -> None:
     outside.cloud.exhausted.add(("m7i.large", "subnet-a"))
     outside.converge(launch(("subnet-a", 1), ("subnet-b", 1)))
@@ -178,7 +206,8 @@ def test_a_token_that_ec2_knows_otherwise_is_found_by_its_tag_later(outside: Out
     edited = replace(known, parameters=replace(known.parameters, user_data="#!/bin/sh\n# otherwise\n"))
     (outcome,) = outside.converge(replay(edited))
     assert outcome.result == Result.UNKNOWN
-    assert outside.states() == [IntentState.OPEN]
+    (known,) = outside.intents()
+    assert (known.state, known.settled_at) == (IntentState.OPEN, outside.clock.now())  # never asked for again
     assert [one.intent for one in outside.cloud.alive()] == ["hq-1"]
 
 

@@ -15,8 +15,8 @@ from reconciler.model.facts import EnvironmentFailed, EnvironmentRecovered, Fact
 from reconciler.model.memory import Backoff, Memory, Trouble
 from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Outcome, Result
-from tests.converge.outside import chef_role, launch
-from tests.plan.builders import CHECKOUT, HOUR, NOW, WEB, desired, environment, memory, trouble
+from tests.converge.outside import chef_role, launch, start
+from tests.plan.builders import CHECKOUT, HOUR, NOW, WEB, desired, environment, instance_id, memory, trouble
 
 HOME = environment()
 CONTENT = content_digest(HOME, HOME.roles[WEB])
@@ -82,6 +82,9 @@ def test_jitter_shortens_a_pause_by_at_most_a_quarter(before: int, jitter: float
         pytest.param(REFUSED, True, id="refused, and a person must act"),
         pytest.param(outcome(Result.UNKNOWN, needs_person=False), True, id="unknown"),
         pytest.param(outcome(Result.REFUSED, needs_person=False), False, id="no capacity: another offering has"),
+        pytest.param(
+            outcome(Result.REFUSED, start(instance_id(1)), needs_person=False), True, id="no capacity to start one"
+        ),
         pytest.param(outcome(Result.DONE), False, id="done"),
         pytest.param(outcome(Result.UNCHANGED), False, id="unchanged"),
         pytest.param(outcome(Result.SKIPPED), False, id="skipped"),
@@ -158,6 +161,34 @@ def test_a_streak_of_another_content_is_not_gone_on_with() -> None:
     old = trouble("a", "b", "c", content="v1:before the commit", is_halted=True)
     (made,) = judged(found(REFUSED, before=memory(troubles={(CHECKOUT, WEB): old})))
     assert (set(made.failed), made.content, made.is_halted) == ({KEY}, CONTENT, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts", "halts"),
+    [
+        pytest.param({}, True, False, id="a quota"),
+        pytest.param({"is_permanent": True}, True, True, id="a bad image"),
+        pytest.param({"is_permanent": True, "is_denied": True}, True, True, id="a permission"),
+        pytest.param({"is_denied": True}, False, False, id="bad credentials are everybody's"),
+    ],
+)
+def test_what_is_refused_for_good_halts_the_role_at_once(
+    changes: dict[str, bool], *, counts: bool, halts: bool
+) -> None:
+    made = judged(found(replace(REFUSED, **changes)))
+    assert [one.is_halted for one in made] == ([halts] if counts else [])
+
+
+def test_a_halt_outlasts_lesser_refusals() -> None:
+    halted = trouble("a", content=CONTENT, is_halted=True)
+    (made,) = judged(found(REFUSED, before=memory(troubles={(CHECKOUT, WEB): halted})))
+    assert made.is_halted
+
+
+def test_when_the_next_is_tried_is_for_the_next_plan_to_say() -> None:
+    known = trouble("a", "b", "c", content=CONTENT, retry_at=NOW)
+    (made,) = judged(found(REFUSED, before=memory(troubles={(CHECKOUT, WEB): known})))
+    assert (made.failures, made.retry_at) == (4, None)
 
 
 def test_what_planning_noted_in_this_pass_is_not_overwritten() -> None:
