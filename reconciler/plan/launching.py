@@ -56,7 +56,9 @@ def replace_oldest(
         serving = [n for n in placed if n.phase == Phase.READY and n.instance.state == InstanceState.RUNNING]
         if len(serving) - 1 >= role.count:
             plan.terminate(oldest, cause, reason, change)
-        plan.wait(role.name, left + _held_up_by(placed))
+            plan.wait(role.name, left)
+        else:
+            plan.wait(role.name, left + _held_up_by(placed))
         return
     if not has_room:
         return  # the stall says so

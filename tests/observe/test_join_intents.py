@@ -49,6 +49,17 @@ def test_time_counts_from_the_last_attempt() -> None:
     assert launched(made) == []
 
 
+@pytest.mark.parametrize(
+    ("listed", "answer"), [([1, 2], [of(1, 2)]), ([1], []), ([], [])], ids=["the whole shows", "a part", "nothing"]
+)
+def test_a_launch_whose_token_ec2_knows_otherwise_is_answered_by_its_tag_too(
+    listed: list[int], answer: list[IntentLaunched]
+) -> None:
+    known = launch(count=2, opened_at=NOW - MINUTE, settled_at=NOW - SECOND)
+    made = joined(reading(*(instance(n, age=MINUTE) for n in listed), remembered=remembering(launches=[known])))
+    assert launched(made) == answer
+
+
 def test_dead_members_are_members() -> None:
     """They were launched: what lacks now is launched anew, not looked for."""
     known = launch(count=2, opened_at=NOW - MINUTE)

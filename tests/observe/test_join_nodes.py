@@ -1,12 +1,13 @@
 """Nodes: which phase an instance is in, when it has failed, when it is ready, and whose it is."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from reconciler.model import tags
-from reconciler.model.facts import NodeMissing, NodeOdd, NodeReady, NodeSeen
+from reconciler.model.facts import NodeFailed, NodeMissing, NodeOdd, NodeReady, NodeSeen
 from reconciler.model.observed import InstanceState, Phase
 from tests.observe.readings import (
     TOKEN,
@@ -115,6 +116,53 @@ def test_an_instance_that_stays_pending_has_failed(age: timedelta, fails: bool) 
     made = only(look(instance(1, age=age, state=InstanceState.PENDING)))
     assert (made.phase == Phase.FAILED) == fails
     assert made.why_failed == ("still pending after 10 min" if fails else "")
+
+
+FAILED = NodeFailed(instance_id=instance_id(1))
+
+
+def test_the_first_sighting_as_failed_is_remembered_once() -> None:
+    first = look(instance(1), record(1, first_run_ok=False))
+    assert (only(first).failed_at, first.facts) == (NOW, (FAILED,))
+    again = look(instance(1), record(1, first_run_ok=False, failed_at=NOW - HOUR))
+    assert (only(again).failed_at, again.facts) == (NOW - HOUR, ())
+
+
+@pytest.mark.parametrize(
+    ("known", "chef"),
+    [
+        pytest.param({"deferred_at": NOW - MINUTE}, [], id="its deadline was moved"),
+        pytest.param({"first_run_ok": False}, [in_chef(1)], id="a later run succeeded"),
+    ],
+)
+def test_a_node_that_has_not_failed_after_all_is_cleared(known: dict[str, Any], chef: list[Any]) -> None:
+    failed = record(1, age=HOUR, failed_at=NOW - MINUTE, **known)
+    made = look(instance(1, age=HOUR), failed, chef=chef)
+    assert only(made).failed_at is None
+    assert NodeSeen(record=replace(failed, failed_at=None)) in made.facts
+
+
+@pytest.mark.parametrize("state", [InstanceState.STOPPED, InstanceState.SHUTTING_DOWN])
+def test_a_failed_node_that_stops_or_goes_has_failed_all_the_same(state: InstanceState) -> None:
+    made = look(instance(1, state=state), record(1, failed_at=NOW - MINUTE, odd_since=NOW - MINUTE, ready_at=None))
+    assert only(made).failed_at == NOW - MINUTE
+    assert not any(isinstance(fact, NodeFailed) for fact in made.facts)
+
+
+def test_what_nobody_wants_is_still_so_when_it_has_not_failed_after_all() -> None:
+    """Clearing the one mark in the journal clears the other too."""
+    known = record(1, failed_at=NOW - MINUTE, odd_since=NOW - HOUR)
+    made = joined(reading(instance(1), remembered=remembering(known, launches=OURS)), desired())
+    assert [type(fact) for fact in made.facts] == [NodeSeen, NodeOdd]
+    assert only(made).odd_since == NOW - HOUR
+
+
+def test_one_that_was_stopped_and_started_again_is_as_old_as_it_was() -> None:
+    """EC2 tells the last start as its launch time. It is no newcomer, but has its whole time to boot again."""
+    restarted = instance(1, age=MINUTE, state=InstanceState.PENDING)
+    made = only(look(restarted, record(1, age=50 * HOUR)))
+    assert made.instance.launched_at == NOW - 50 * HOUR
+    assert (made.phase, made.deadline_at) == (Phase.PENDING, NOW + 29 * MINUTE)
 
 
 def test_after_a_time_of_failed_reads_deadlines_begin_again() -> None:

@@ -1,7 +1,7 @@
 """Launches of unknown outcome: replayed with the same token while wanted and fresh, else awaited, then closed."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from reconciler.model.actions import ReplayLaunch
 from reconciler.model.desired import ImageById
 from reconciler.model.digest import content_digest
 from reconciler.model.facts import IntentEnded
-from reconciler.model.memory import Intent, IntentState
+from reconciler.model.memory import Intent, IntentState, Trouble
 from reconciler.model.names import IntentToken
 from reconciler.model.observed import Phase
 from reconciler.model.plan import EnvironmentPlan
@@ -155,6 +155,58 @@ def test_a_halted_role_replays_nothing() -> None:
     made = plan_one(environment(), there(), memory(intents=intents(intent()), troubles={(CHECKOUT, WEB): halted}))
     assert made.actions == ()
     assert awaited(made)
+
+
+def breaking(retry_at: datetime) -> Trouble:
+    """The breaker is open until then."""
+    failed = ("i-a", "i-b", "i-c")
+    return trouble(*failed, content=content_digest(environment(), role()), retry_at=retry_at, message="no cookbook")
+
+
+@pytest.mark.parametrize(
+    ("retry_at", "open_ones", "booting", "does"),
+    [
+        pytest.param(NOW + MINUTE, [1], 0, [], id="while the breaker pauses nothing is launched"),
+        pytest.param(NOW, [1], 0, ["replay_launch hq-0"], id="then a launch of one is the canary"),
+        pytest.param(NOW, [2], 0, [], id="one of two would be too much"),
+        pytest.param(NOW, [1, 1], 0, ["replay_launch hq-0"], id="of several the oldest"),
+        pytest.param(NOW, [1], 1, [], id="none beside one that boots"),
+    ],
+)
+def test_while_the_breaker_is_open_a_launch_of_unknown_outcome_is_the_only_one_under_way(
+    retry_at: datetime, open_ones: list[int], booting: int, does: list[str]
+) -> None:
+    """Whether it launched or not: its places stay taken until that is known, so nothing is launched beside it."""
+    known = [intent(f"hq-{n}", count, opened_at=NOW - MINUTE) for n, count in enumerate(open_ones)]
+    nodes = [node(n, phase=Phase.RUNNING) for n in range(1, booting + 1)]
+    remembered = memory(intents=intents(*known), troubles={(CHECKOUT, WEB): breaking(retry_at)})
+    made = plan_one(environment(), there(nodes=nodes), remembered)
+    assert said(made.actions) == does
+    assert awaited(made) == (len(does) < len(open_ones))
+
+
+def test_a_launch_that_is_not_repeated_is_closed_in_the_end_and_the_canary_goes() -> None:
+    known = intent(count=2, opened_at=NOW - 5 * MINUTE)
+    remembered = memory(intents=intents(known), troubles={(CHECKOUT, WEB): breaking(NOW)})
+    assert closed(plan_one(environment(), there(), remembered)) == [known.token]
+    after = memory(troubles={(CHECKOUT, WEB): breaking(NOW)})
+    assert said(plan_one(environment(), there(), after).actions) == ["launch_nodes 1"]
+
+
+def test_a_launch_whose_token_ec2_knows_otherwise_is_not_repeated_and_keeps_its_places() -> None:
+    mismatched = intent(count=2, attempted_at=NOW - MINUTE, settled_at=NOW - MINUTE)
+    made = plan_one(environment(), there(), memory(intents=intents(mismatched)))
+    assert made.actions == ()
+    assert (awaited(made), closed(made)) == (True, [])
+
+
+def test_it_is_closed_when_no_listing_shows_it_and_only_what_lacks_is_launched() -> None:
+    ago = NOW - 5 * MINUTE
+    mismatched = intent(count=2, opened_at=ago, attempted_at=ago, settled_at=ago)
+    assert closed(plan_one(environment(), there(), memory(intents=intents(mismatched)))) == [mismatched.token]
+    shut = replace(mismatched, state=IntentState.CLOSED, settled_at=NOW)
+    made = plan_one(environment(), there(nodes=[node(1)]), memory(intents=intents(shut)))
+    assert said(made.actions) == ["launch_nodes 1"]
 
 
 def test_the_surge_of_a_replacement_may_be_replayed() -> None:

@@ -15,6 +15,7 @@ from tests.plan.builders import (
     WEB,
     environment,
     generated,
+    instance_id,
     intent,
     intents,
     memory,
@@ -134,6 +135,21 @@ def test_a_halted_role_still_lets_the_extra_that_serves_finish_its_turn() -> Non
     remembered = memory(troubles={(EnvironmentName(CHECKOUT), WEB): halted})
     made = plan_one(MOVED, there(MOVED, [old(1), old(2), new(3)], **CHEF), remembered)
     assert said(made.actions) == ["terminate_node 1"]
+
+
+def test_a_wait_for_a_lost_node_names_it() -> None:
+    """It may be dead, so it does not count as serving; and its place is kept, so no other extra is launched."""
+    made = plan_one(MOVED, there(MOVED, [old(1), old(2, Phase.LOST), new(3)], **CHEF), SETTLED)
+    assert made.actions == ()
+    assert [waiting.message for waiting in made.waiting] == [
+        f"web: 1 of 3 nodes to replace; {instance_id(2)} is out of sight, and while it may be dead no other may go"
+    ]
+
+
+def test_a_lost_node_that_holds_nothing_up_is_not_waited_for() -> None:
+    made = plan_one(MOVED, there(MOVED, [old(1), new(2), new(3), old(4, Phase.LOST)], **CHEF), SETTLED)
+    assert said(made.actions) == ["terminate_node 1"]
+    assert [waiting.message for waiting in made.waiting] == ["web: 1 of 4 nodes to replace"]
 
 
 def test_without_capacity_a_replacement_waits() -> None:
