@@ -1,6 +1,6 @@
 """What one pass finds out and decides, as values, and the small questions that are asked of them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -88,11 +88,20 @@ def held_only(look: Look) -> Plan | None:
 
 
 def awaited(decision: Decision | None, outcomes: tuple[Outcome, ...]) -> frozenset[EnvironmentName]:
-    """Environments that a requeue should look at."""
+    """Environments that are worth a look soon."""
     names = {outcome.action.environment for outcome in outcomes}
     if decision is not None:
-        names |= {one.name for one in decision.plan.environments if is_under_way(one) or one.due_at is not None}
+        names |= {one.name for one in decision.plan.environments if is_under_way(one)}
     return frozenset(names)
+
+
+def due(decision: Decision | None) -> Mapping[EnvironmentName, datetime]:
+    """When something of an environment comes due. Each has its own moment, or a fleet that is busy would look at them
+    all every few seconds; and those that full passes alone decide would make every such look a full one."""
+    if decision is None:
+        return {}
+    at = decision.observed.at
+    return {one.name: one.due_at for one in decision.plan.environments if one.due_at is not None and one.due_at > at}
 
 
 def is_undecided(undeclared: Collection[EnvironmentName], memory: Memory) -> bool:

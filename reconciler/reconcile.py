@@ -25,6 +25,7 @@ from reconciler.look import (
     StageFailed,
     awaited,
     changed,
+    due,
     failure_of,
     held_only,
     is_undecided,
@@ -458,6 +459,7 @@ class Reconciler:
             failures=tuple(look.failures),
             requeue_after_s=self._requeue(decision, outcomes),
             awaited=awaited(decision, outcomes),
+            due=due(decision),
         )
 
     def _requeue(self, decision: Decision | None, outcomes: tuple[Outcome, ...]) -> float | None:

@@ -169,14 +169,16 @@ class Loop:
             self._resync_at = now + self._intervals.resync_s
         for name in done.scope.environments or ():
             self._requeue_at.pop(name, None)
-        if done.requeue_after_s is None:
+        for name, at in done.due.items():
+            self._requeue_at[name] = now + max(REQUEUE_LEAST_S, (at - done.ended_at).total_seconds())
+        if done.requeue_after_s is None or (done.due and not done.awaited):
             return
         again_at = now + max(REQUEUE_LEAST_S, done.requeue_after_s)
         awaited = done.awaited or done.scope.environments
         if not awaited:  # all of it; or it ended before it saw what its commit changed
             self._resync_at = min(self._resync_at, again_at)
         for name in awaited or ():
-            self._requeue_at[name] = again_at
+            self._requeue_at[name] = min(again_at, self._requeue_at.get(name, math.inf))
 
 
 def _merged(one: Scope | None, other: Scope | None) -> Scope | None:

@@ -1,8 +1,10 @@
 """One pass as data: what woke it, what it saw, decided and did. The report is made from it, and nothing else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from reconciler.model.actions import Action
 from reconciler.model.commits import Commit
@@ -81,3 +83,5 @@ class Pass:
     failures: tuple[Failure, ...] = ()
     requeue_after_s: float | None = field(default=None)
     awaited: frozenset[EnvironmentName] = frozenset()  # what a requeue should look at
+    # When something of an environment comes due that only needs time: it is to be looked at then.
+    due: Mapping[EnvironmentName, datetime] = field(default_factory=lambda: MappingProxyType({}))

@@ -61,6 +61,7 @@ class Rehearsed:
     refreshed: list[EnvironmentName] = field(default_factory=list)
     looks: list[float] = field(default_factory=list)  # when the repository was looked at
     requeues: list[tuple[float | None, frozenset[EnvironmentName]]] = field(default_factory=list)  # of the next passes
+    dues: list[dict[EnvironmentName, float]] = field(default_factory=list)  # of the next passes: seconds from their end
     breaks: list[Exception] = field(default_factory=list)  # the next passes break off with these
     git: list[Scope | Exception | None] = field(default_factory=list)  # what the next looks see
     takes_s: float = 0.0
@@ -70,6 +71,7 @@ class Rehearsed:
         if self.breaks:
             raise self.breaks.pop(0)
         requeue_after_s, awaited = self.requeues.pop(0) if self.requeues else (None, frozenset[EnvironmentName]())
+        dues = self.dues.pop(0) if self.dues else {}
         started_at = self.time.now()
         self.time.elapsed_s += self.takes_s
         return Pass(
@@ -78,6 +80,7 @@ class Rehearsed:
             ended_at=self.time.now(),
             requeue_after_s=requeue_after_s,
             awaited=awaited,
+            due={name: self.time.now() + timedelta(seconds=after_s) for name, after_s in dues.items()},
         )
 
     def preview(self, scope: Scope) -> Pass:

@@ -132,6 +132,34 @@ def test_a_later_pass_replaces_what_the_same_environment_had_awaited(stage: Stag
     assert stage.scopes() == [{CHECKOUT}, {CHECKOUT}]
 
 
+def test_what_comes_due_is_looked_at_then_however_busy_others_are(stage: Stage) -> None:
+    stage.reconciler.requeues = [(5.0, frozenset({CHECKOUT}))] * 3
+    stage.reconciler.dues = [{STAGING: 60.0}]
+    began = stage.time.elapsed_s
+    stage.box.wakes.wake(some(CHECKOUT, STAGING))
+    stage.run_until(began + 90)
+    assert stage.scopes() == [{CHECKOUT, STAGING}, {CHECKOUT}, {CHECKOUT}, {CHECKOUT}, {STAGING}]
+    assert stage.moments()[-1] == pytest.approx(began + 60)
+
+
+def test_a_moment_alone_asks_for_no_pass_over_everything(stage: Stage) -> None:
+    stage.reconciler.requeues = [(60.0, frozenset())]
+    stage.reconciler.dues = [{STAGING: 60.0}]
+    began = stage.time.elapsed_s
+    stage.box.wakes.wake(Scope(environments=None, because="requested"))
+    stage.run_until(began + 90)
+    assert stage.scopes() == [None, {STAGING}]
+
+
+def test_the_earlier_of_a_look_soon_and_a_moment_counts(stage: Stage) -> None:
+    stage.reconciler.requeues = [(5.0, frozenset({CHECKOUT}))]
+    stage.reconciler.dues = [{CHECKOUT: 60.0}]
+    began = stage.time.elapsed_s
+    stage.box.wakes.wake(some(CHECKOUT))
+    stage.run_until(began + 90)
+    assert stage.moments() == [began, pytest.approx(began + 5)]
+
+
 def test_requeues_due_at_nearly_the_same_time_share_a_pass(stage: Stage) -> None:
     stage.reconciler.requeues = [(10.0, frozenset({CHECKOUT})), (9.8, frozenset({STAGING}))]
     began = stage.time.elapsed_s
