@@ -23,6 +23,10 @@ class Transient(HivequeenError):
         self.retry_after_s = retry_after_s
 
 
+class Throttled(Transient):
+    """Too many requests just now: **this one was certainly not carried out**, and often not even sent."""
+
+
 class Refused(HivequeenError):
     """The other side said no for certain: nothing was created or changed.
 

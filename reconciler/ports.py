@@ -135,13 +135,23 @@ class Cloud(Protocol):
     def get_instances(self, instance_ids: Collection[InstanceId]) -> Mapping[InstanceId, Instance]:
         """By id, whatever their tags. An id that EC2 calls NotFound or malformed is left out: it may still exist."""
 
+    def reserve_launch(self, count: int) -> None:
+        """Take, from what EC2 allows of requests, what one `run_instances` of so many costs. Nothing is sent.
+
+        To be called before the intent is written: then a launch that has to wait leaves no intent of unknown outcome.
+
+        Raises:
+            Throttled: not now; `retry_after_s` says when.
+        """
+
     def run_instances(self, token: IntentToken, parameters: LaunchParameters) -> Sequence[InstanceId]:
         """Launch `parameters.count` like instances in one call, all or nothing; idempotent by `token`.
 
         `parameters.tags` are set at launch, on instances and volumes. IMDSv2 is required.
 
         Raises:
-            Transient: throttled, unreachable or timed out; **the outcome is unknown**.
+            Throttled: nothing was launched; nothing is said of an earlier call with this token.
+            Transient: unreachable or timed out; **the outcome is unknown**.
             NoCapacity: EC2 has no room for this offering now.
             TokenMismatch, TokenSpent: see errors.
             Denied: permissions.
@@ -320,3 +330,20 @@ class EventLog(Protocol):
 
     def forget_cursors(self, *, but: Collection[str]) -> None:
         """Of all receivers except these: one that is named again later begins anew."""
+
+
+# --- notifications --------------------------------------------------------------------------------------------------
+
+
+class Webhook(Protocol):
+    """One receiver of notifications. Used by one thread at a time."""
+
+    def post(self, document: Mapping[str, object], *, key: str) -> None:
+        """Post it as JSON. The key is the same whenever the same document is posted again.
+
+        Raises:
+            Transient: unreachable, timed out, throttled or in trouble itself; **the outcome is unknown**.
+            Refused: it said no.
+            Stalled: its address or secret cannot be read.
+        None of them says anything of the address.
+        """

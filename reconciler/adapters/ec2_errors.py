@@ -14,6 +14,7 @@ from reconciler.errors import (
     NoCapacity,
     QuotaReached,
     Refused,
+    Throttled,
     TokenMismatch,
     TokenSpent,
     Transient,
@@ -166,7 +167,7 @@ def translate_answer(service: str, operation: str, error: ClientError) -> Hivequ
     message = f"{service} {operation}: {code}: {_legible(str(error.response.get('Error', {}).get('Message') or ''))}"
     translated: HivequeenError
     if is_throttle(code, status):
-        translated = Transient(message)
+        translated = Throttled(message)
     elif code == "IdempotentParameterMismatch":
         translated = TokenMismatch(message, code=code)
     elif code == "IdempotentInstanceTerminated":

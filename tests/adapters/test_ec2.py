@@ -16,8 +16,9 @@ from botocore import exceptions as botocore_errors
 from botocore.exceptions import ClientError
 from werkzeug.serving import make_server
 
-from reconciler.adapters.ec2 import WRITE_ATTEMPTS_MAX, Ec2
+from reconciler.adapters.ec2 import Ec2
 from reconciler.adapters.ec2_errors import request_result, translate_answer, translate_failure
+from reconciler.adapters.ec2_requests import WRITE_ATTEMPTS_MAX
 from reconciler.errors import (
     Denied,
     HivequeenError,
@@ -25,6 +26,7 @@ from reconciler.errors import (
     QuotaReached,
     Refused,
     SettingsError,
+    Throttled,
     TokenMismatch,
     TokenSpent,
     Transient,
@@ -263,9 +265,9 @@ def test_a_throttled_write_is_repeated_with_growing_pauses(bench: Bench, endpoin
     assert 0.25 <= bench.pauses[0] <= 0.5 <= bench.pauses[1] <= 1
 
 
-def test_a_write_that_stays_throttled_is_transient(bench: Bench, endpoint: Ec2Endpoint) -> None:
+def test_a_write_that_stays_throttled_certainly_was_not_done(bench: Bench, endpoint: Ec2Endpoint) -> None:
     endpoint.faults.add(throttle(100))
-    with pytest.raises(Transient):
+    with pytest.raises(Throttled):
         bench.ec2().run_instances(TOKEN, PARAMETERS)
     assert bench.requests["ec2", "RunInstances", "throttled"] == WRITE_ATTEMPTS_MAX
     assert sum(bench.pauses) <= 3.5
@@ -369,9 +371,9 @@ def client_error(code: str, status: int, message: str = "because") -> ClientErro
 @pytest.mark.parametrize(
     ("code", "status", "expected"),
     [
-        ("RequestLimitExceeded", 503, Transient),
-        ("Throttling", 400, Transient),
-        ("SomethingElse", 429, Transient),
+        ("RequestLimitExceeded", 503, Throttled),
+        ("Throttling", 400, Throttled),
+        ("SomethingElse", 429, Throttled),
         ("InternalError", 500, Transient),
         ("ServiceUnavailable", 503, Transient),
         ("SomethingNew", 500, Transient),

@@ -10,6 +10,7 @@ import botocore.session
 import pytest
 
 from reconciler.adapters.ec2 import Ec2
+from reconciler.adapters.ec2_pace import Pace
 from reconciler.errors import HivequeenError, NoCapacity, Refused, TokenMismatch, TokenSpent, Transient
 from reconciler.model import tags
 from reconciler.model.desired import ImageById, ImageByName, ImageByParameter
@@ -45,6 +46,11 @@ class World:
         self.clock.advance(PENDING_S)
 
 
+def unhurried() -> Pace:
+    """To it, a minute passes between any two requests."""
+    return Pace(count(step=60).__next__)
+
+
 def fake_world() -> Iterator[World]:
     clock = FakeClock()
     cloud = FakeCloud(
@@ -58,6 +64,7 @@ def fake_world() -> Iterator[World]:
         moving_images={"self/sandbox-2026-*": ImageId("ami-0fedcba9876543210")},
         unknown_images={ImageId("ami-00000000000000000")},
         unknown_subnets={"subnet-00000000000000000"},
+        pace=unhurried(),
     )
     yield World(
         cloud=cloud,
@@ -88,7 +95,11 @@ def endpoint_world() -> Iterator[World]:
     with serve(endpoint) as url:
         yield World(
             cloud=Ec2(
-                AwsSettings(region="us-east-1", endpoint_url=url), FLEET, lambda *_: None, sessions=signed_session
+                AwsSettings(region="us-east-1", endpoint_url=url),
+                FLEET,
+                lambda *_: None,
+                sessions=signed_session,
+                pace=unhurried(),
             ),
             clock=clock,
             exhaust=endpoint.exhaust,

@@ -2,26 +2,37 @@
 
 Held to the real adapter by tests/adapters/test_ec2_contract.py. Where EC2 is unpleasant this is too: tokens are
 remembered, new instances are unknown for a while and `NotFound` lies about them, terminated ones linger and lose
-their addresses, listings come in no useful order, and a reply can be lost after EC2 has done the work.
+their addresses, listings come in no useful order, and a reply can be lost after EC2 has done the work. On request
+its records are partial at first, its answers are old, it denies what exists, and it throttles.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from math import ceil
 from threading import RLock
-from types import MappingProxyType
 from typing import TypeVar
 
-from reconciler.errors import HivequeenError, NoCapacity, QuotaReached, Refused, TokenMismatch, TokenSpent, Transient
+from reconciler.adapters.ec2_pace import Pace
+from reconciler.errors import (
+    HivequeenError,
+    NoCapacity,
+    QuotaReached,
+    Refused,
+    Throttled,
+    TokenMismatch,
+    TokenSpent,
+    Transient,
+)
 from reconciler.model import tags as tag_keys
 from reconciler.model.desired import Image, ImageById, ImageByName
 from reconciler.model.memory import LaunchParameters
 from reconciler.model.names import EnvironmentName, FleetId, ImageId, InstanceId, IntentToken, is_instance_id
 from reconciler.model.observed import Instance, InstanceState
 from reconciler.ports import Clock
+from reconciler.sandbox.ec2_throttling import Throttling
+from tests.fakes.machine import Machine, Moment
 
 PAGE_SIZE = 1000
 FILTER_VALUES_MAX = 200
@@ -35,22 +46,6 @@ WRITES = frozenset(
 
 
 @dataclass(slots=True)
-class _Machine:
-    instance_id: InstanceId
-    token: IntentToken | None
-    parameters: LaunchParameters
-    private_address: str
-    launched_at: datetime  # or started
-    made_at: datetime
-    tags: dict[str, str]
-    started_at: datetime  # or launched
-    stopped_at: datetime | None = None
-    is_protected: bool = False
-    died_at: datetime | None = None
-    shown: Instance | None = None  # as last described; None: something changed
-
-
-@dataclass(slots=True)
 class _Trouble:
     error: HivequeenError
     after_commit: bool
@@ -61,7 +56,17 @@ class _Trouble:
 class FakeCloud:
     """One account and region.
 
-    `calls` counts requests by EC2 operation, a listing as many as it has pages; `writes` counts those that write.
+    `calls` counts requests by EC2 operation, a listing as many as it has pages; `writes` counts those that write, and
+    `throttled` those that went beyond the limits that are modelled.
+
+    Args:
+        throttling: EC2's limits on requests, `Throttling(clock.now)`; None: it takes any number.
+        pace: how fast the adapter may ask; None: as fast as it likes.
+        partial_s: for how long after the launch records lack something: "tags", "tag:KEY", "subnet",
+            "security_groups", "instance_profile", "private_address".
+        lag_s: how old an answer is, by the port's method: "list_instances", "get_instances".
+        unlisted: these are left out of listings.
+        denied: these are NotFound wherever they are named.
     """
 
     clock: Clock
@@ -77,10 +82,17 @@ class FakeCloud:
     unknown_images: set[ImageId] = field(default_factory=set)
     unknown_subnets: set[str] = field(default_factory=set)
     exhausted: set[tuple[str, str]] = field(default_factory=set)  # (instance type, subnet)
+    throttling: Throttling | None = None
+    pace: Pace | None = None
+    partial_s: dict[str, float] = field(default_factory=dict)
+    lag_s: dict[str, float] = field(default_factory=dict)
+    unlisted: set[InstanceId] = field(default_factory=set)
+    denied: set[InstanceId] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
-    _is_known: bool = False
-    _machines: dict[InstanceId, _Machine] = field(default_factory=dict)
-    _by_environment: dict[str, dict[InstanceId, _Machine]] = field(default_factory=dict)
+    throttled: Counter[str] = field(default_factory=Counter)
+    _has_account: bool = False
+    _machines: dict[InstanceId, Machine] = field(default_factory=dict)
+    _by_environment: dict[str, dict[InstanceId, Machine]] = field(default_factory=dict)
     _launches: dict[IntentToken, tuple[LaunchParameters, tuple[InstanceId, ...]]] = field(default_factory=dict)
     _troubles: dict[str, list[_Trouble]] = field(default_factory=dict)
     _images_looked_up: set[ImageId] = field(default_factory=set)
@@ -90,54 +102,63 @@ class FakeCloud:
 
     def account(self, *, afresh: bool = False) -> str:
         with self._lock:
-            if afresh or not self._is_known:
+            if afresh or not self._has_account:
                 self._call("GetCallerIdentity", lambda: self.account_id)
-                self._is_known = True  # asked once and kept, as the port says
+                self._has_account = True  # asked once and kept, as the port says
             return self.account_id
 
     def list_instances(self, environments: Collection[EnvironmentName] | None = None) -> Sequence[Instance]:
         if environments is not None and not environments:
             return ()
         with self._lock:
-            now = self.clock.now()
-            if environments is None or len(environments) > FILTER_VALUES_MAX:
-                candidates: Iterable[_Machine] = self._machines.values()
-            else:
+            moment = self._moment("list_instances")
+            is_scoped = environments is not None and len(environments) <= FILTER_VALUES_MAX
+            candidates: Iterable[Machine] = self._machines.values()
+            if is_scoped and not moment.is_past:  # the index knows only what is
                 candidates = (
-                    machine for name in set(environments) for machine in self._by_environment.get(name, {}).values()
+                    machine
+                    for name in set(environments or ())
+                    for machine in self._by_environment.get(name, {}).values()
                 )
-            visible = [
-                machine
+            shown = [
+                machine.show(moment, self)
                 for machine in candidates
-                if machine.tags.get(tag_keys.FLEET) == self.fleet and self._is_visible(machine, now)
+                if machine.instance_id not in self.unlisted and self._is_visible(machine, moment)
             ]
+            visible = [instance for instance in shown if instance.tags.get(tag_keys.FLEET) == self.fleet]
             for _ in range(max(1, ceil(len(visible) / PAGE_SIZE))):  # a failing page fails the listing
                 self._call("DescribeInstances", lambda: None)
-            listed = [
-                self._show(machine, now)
-                for machine in visible
-                if environments is None or machine.tags.get(tag_keys.ENVIRONMENT) in environments
-            ]
+            listed = [one for one in visible if environments is None or one.environment in environments]
             return tuple(sorted(listed, key=lambda instance: instance.instance_id))  # no order of launch
 
     def get_instances(self, instance_ids: Collection[InstanceId]) -> Mapping[InstanceId, Instance]:
         asked = {instance_id for instance_id in instance_ids if is_instance_id(instance_id)}
         with self._lock:
-            known = self._without_unknown("DescribeInstances", asked)
+            moment = self._moment("get_instances")
+            known = self._without_unknown("DescribeInstances", asked, moment)
             if not known:
                 return {}
-            now = self.clock.now()
-            return self._call("DescribeInstances", lambda: {one.instance_id: self._show(one, now) for one in known})
+            return self._call("DescribeInstances", lambda: {one.instance_id: one.show(moment, self) for one in known})
+
+    def reserve_launch(self, count: int) -> None:
+        if self.pace is not None:
+            self.pace.reserve_launch(count)
 
     def run_instances(self, token: IntentToken, parameters: LaunchParameters) -> Sequence[InstanceId]:
         with self._lock:
-            return self._call("RunInstances", lambda: self._launch(token, parameters))
+            is_reserved = self.pace is not None and self.pace.use_reservation()
+            return self._call(
+                "RunInstances",
+                lambda: self._launch(token, parameters),
+                instances=parameters.count,
+                is_reserved=is_reserved,
+            )
 
     def terminate(self, instance_ids: Collection[InstanceId]) -> None:
         with self._lock:
             known = self._without_unknown("TerminateInstances", instance_ids)
             if known:
-                self._call("TerminateInstances", lambda: self._terminate(known))
+                self._call("TerminateInstances", lambda: self._terminate(known), instances=len(known))
 
     def stop(self, instance_ids: Collection[InstanceId]) -> None:
         self._ask_to_switch("StopInstances", instance_ids, on=False)
@@ -151,23 +172,23 @@ class FakeCloud:
             known = list(self._without_unknown(operation, instance_ids))
             for machine in tuple(known):
                 if not self._may_switch(machine, on=on):
-                    self._call(operation, lambda: None)  # EC2 names one at a time
+                    self._call(operation, lambda: None, instances=len(known))  # EC2 names one at a time
                     known.remove(machine)
             if known:
-                self._call(operation, lambda: self._switch_all(known, on=on))
+                self._call(operation, lambda: self._switch_all(known, on=on), instances=len(known))
             left_out = self.get_instances(set(instance_ids) - {machine.instance_id for machine in known})
             waiting = [one.instance_id for one in left_out.values() if not one.is_dead]
             if waiting:
                 raise Transient(f"EC2 {operation}: not possible yet: {waiting}")
 
-    def _without_unknown(self, operation: str, instance_ids: Collection[InstanceId]) -> Sequence[_Machine]:
+    def _without_unknown(
+        self, operation: str, instance_ids: Collection[InstanceId], moment: Moment | None = None
+    ) -> Sequence[Machine]:
         """EC2 answers NotFound, which names the unknown ones; then there is a second call without them."""
-        now = self.clock.now()
         asked = sorted(set(instance_ids))
-        machines = [machine for machine in map(self._machines.get, asked) if machine is not None]
-        known = [machine for machine in machines if self._is_visible(machine, now)]
+        known = [machine for machine in map(self._machines.get, asked) if machine and self._is_known(machine, moment)]
         if len(known) < len(asked):
-            self._call(operation, lambda: None)
+            self._call(operation, lambda: None, instances=len(asked))
         return known
 
     def set_tags(self, instance_ids: Collection[InstanceId], tags: Mapping[str, str]) -> None:
@@ -221,17 +242,17 @@ class FakeCloud:
     def terminate_by_hand(self, *instance_ids: InstanceId) -> None:
         with self._lock:
             for instance_id in instance_ids:
-                self._kill(self._machines[instance_id])
+                self._machines[instance_id].kill(self.clock.now())
 
     def stop_by_hand(self, *instance_ids: InstanceId) -> None:
         with self._lock:
             for instance_id in instance_ids:
-                self._switch(self._machines[instance_id], on=False)
+                self._machines[instance_id].switch(on=False, now=self.clock.now())
 
     def start_by_hand(self, *instance_ids: InstanceId) -> None:
         with self._lock:
             for instance_id in instance_ids:
-                self._switch(self._machines[instance_id], on=True)
+                self._machines[instance_id].switch(on=True, now=self.clock.now())
 
     def protect(self, *instance_ids: InstanceId, on: bool = True) -> None:
         """Switch termination protection."""
@@ -249,8 +270,9 @@ class FakeCloud:
     def everything(self) -> Sequence[Instance]:
         """The truth, invisible instances and strangers included, forgotten ones not; in order of launch. Not counted."""
         with self._lock:
-            now = self.clock.now()
-            return tuple(self._show(one, now) for one in self._machines.values() if not self._is_forgotten(one, now))
+            moment = Moment(self.clock.now())
+            living = [one for one in self._machines.values() if not self._is_forgotten(one, moment)]
+            return tuple(one.show(moment, self, is_whole=True) for one in living)
 
     def alive(self) -> Sequence[Instance]:
         """`everything` that is neither terminated nor on its way there."""
@@ -263,8 +285,15 @@ class FakeCloud:
 
     # --- EC2's side ---
 
-    def _call(self, operation: str, work: Callable[[], _Answer]) -> _Answer:
+    def _call(
+        self, operation: str, work: Callable[[], _Answer], *, instances: int = 0, is_reserved: bool = False
+    ) -> _Answer:
+        if self.pace is not None and not is_reserved:
+            self.pace.take(operation, instances=instances)
         self.calls[operation] += 1
+        if self.throttling is not None and not self.throttling.admits(operation, instances=instances):
+            self.throttled[operation] += 1
+            raise Throttled(f"EC2 {operation}: RequestLimitExceeded")
         trouble = self._take_trouble(operation)
         if trouble is not None and not trouble.after_commit:
             raise trouble.error
@@ -327,67 +356,50 @@ class FakeCloud:
             self.calls["DescribeImages"] += 1
             self._images_looked_up.add(image)
 
-    def _make(self, token: IntentToken | None, parameters: LaunchParameters) -> _Machine:
+    def _make(self, token: IntentToken | None, parameters: LaunchParameters) -> Machine:
         number = len(self._machines)
-        machine = _Machine(
+        machine = Machine(
             instance_id=InstanceId("i-0" + hashlib.sha256(f"{number}".encode()).hexdigest()[:16]),
             token=token,
             parameters=parameters,
             private_address=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}",
-            launched_at=self.clock.now().replace(microsecond=0),  # EC2 tells whole seconds
             made_at=self.clock.now(),
-            started_at=self.clock.now(),
-            tags={},
         )
         self._machines[machine.instance_id] = machine
         self._tag(machine, dict(parameters.tags))
         return machine
 
-    def _terminate(self, machines: Sequence[_Machine]) -> None:
+    def _terminate(self, machines: Sequence[Machine]) -> None:
         """A protected one saves its whole availability zone (here: subnet), and the others are terminated."""
         living = [machine for machine in machines if machine.died_at is None]
         spared = {machine.parameters.subnet for machine in living if machine.is_protected}
         for machine in living:
             if machine.parameters.subnet not in spared:
-                self._kill(machine)
+                machine.kill(self.clock.now())
         if spared:
             raise Refused("termination protection", code="OperationNotPermitted", remedy="switch it off")
 
-    def _may_switch(self, machine: _Machine, *, on: bool) -> bool:
+    def _may_switch(self, machine: Machine, *, on: bool) -> bool:
         """EC2 starts what is stopped, stops what runs, and takes what is so already for done."""
         way = InstanceState.STOPPING if on else InstanceState.PENDING
-        return machine.died_at is None and self._state(machine, self.clock.now()) is not way
+        return machine.died_at is None and machine.state(Moment(self.clock.now()), self) is not way
 
-    def _switch_all(self, machines: Sequence[_Machine], *, on: bool) -> None:
+    def _switch_all(self, machines: Sequence[Machine], *, on: bool) -> None:
         """All or none."""
         for machine in machines:
             offering = machine.parameters.instance_type, machine.parameters.subnet
-            if on and machine.stopped_at is not None and offering in self.exhausted:
+            if on and not machine.is_on and offering in self.exhausted:
                 raise NoCapacity(f"no {offering[0]} in {offering[1]}", code="InsufficientInstanceCapacity")
         for machine in machines:
-            self._switch(machine, on=on)
-
-    def _switch(self, machine: _Machine, *, on: bool) -> None:
-        if on and machine.stopped_at is not None:
-            machine.stopped_at = None
-            machine.started_at = self.clock.now()
-            machine.launched_at = machine.started_at.replace(microsecond=0)  # EC2 tells the last start
-            machine.shown = None
-        elif not on and machine.stopped_at is None:
-            machine.stopped_at = self.clock.now()
-
-    def _kill(self, machine: _Machine) -> None:
-        if machine.died_at is None:
-            machine.died_at = self.clock.now()
+            machine.switch(on=on, now=self.clock.now())
 
     def _change_tags(
         self, instance_ids: Collection[InstanceId], change: Callable[[dict[str, str]], dict[str, str]]
     ) -> None:
-        now = self.clock.now()
         machines = [self._machines.get(instance_id) for instance_id in sorted(set(instance_ids))]
         changed = []
         for machine in machines:
-            if machine is None or not self._is_visible(machine, now):
+            if machine is None or not self._is_known(machine):
                 raise Transient("EC2 does not know one of them: gone, or not visible yet")
             tags = change(dict(machine.tags))
             if len(tags) > TAGS_MAX:
@@ -396,48 +408,28 @@ class FakeCloud:
         for machine, tags in changed:
             self._tag(machine, tags)
 
-    def _tag(self, machine: _Machine, tags: dict[str, str]) -> None:
+    def _tag(self, machine: Machine, tags: dict[str, str]) -> None:
         before, after = machine.tags.get(tag_keys.ENVIRONMENT), tags.get(tag_keys.ENVIRONMENT)
         if before is not None:
             self._by_environment.get(before, {}).pop(machine.instance_id, None)
         if after is not None:
             self._by_environment.setdefault(after, {})[machine.instance_id] = machine
-        machine.tags = tags
-        machine.shown = None
+        machine.tag(tags, self.clock.now())
 
     # --- time ---
 
-    def _is_visible(self, machine: _Machine, now: datetime) -> bool:
-        return (now - machine.made_at).total_seconds() >= self.visibility_lag_s and not self._is_forgotten(machine, now)
+    def _moment(self, method: str) -> Moment:
+        return Moment(self.clock.now(), self.lag_s.get(method, 0))
 
-    def _is_forgotten(self, machine: _Machine, now: datetime) -> bool:
-        return machine.died_at is not None and (now - machine.died_at).total_seconds() >= self.linger_s
+    def _is_known(self, machine: Machine, moment: Moment | None = None) -> bool:
+        """By its id."""
+        is_visible = self._is_visible(machine, moment or Moment(self.clock.now()))
+        return is_visible and machine.instance_id not in self.denied
 
-    def _state(self, machine: _Machine, now: datetime) -> InstanceState:
-        if machine.died_at is not None:
-            is_going = (now - machine.died_at).total_seconds() < self.shutting_down_s
-            return InstanceState.SHUTTING_DOWN if is_going else InstanceState.TERMINATED
-        if machine.stopped_at is not None:
-            is_stopping = (now - machine.stopped_at).total_seconds() < self.stopping_s
-            return InstanceState.STOPPING if is_stopping else InstanceState.STOPPED
-        is_pending = (now - machine.started_at).total_seconds() < self.pending_s
-        return InstanceState.PENDING if is_pending else InstanceState.RUNNING
+    def _is_visible(self, machine: Machine, moment: Moment) -> bool:
+        is_made = machine.made_at <= moment.knows_until
+        is_shown = moment.seconds_since(machine.made_at) >= self.visibility_lag_s
+        return is_made and is_shown and not self._is_forgotten(machine, moment)
 
-    def _show(self, machine: _Machine, now: datetime) -> Instance:
-        state = self._state(machine, now)
-        if machine.shown is None or machine.shown.state is not state:
-            parameters = machine.parameters
-            is_there = state is not InstanceState.TERMINATED  # EC2 tells little of a terminated one
-            machine.shown = Instance(
-                instance_id=machine.instance_id,
-                state=state,
-                image=parameters.image,
-                instance_type=parameters.instance_type,
-                subnet=parameters.subnet if is_there else None,
-                security_groups=frozenset(parameters.security_groups if is_there else ()),
-                instance_profile=parameters.instance_profile if is_there else None,
-                private_address=machine.private_address if is_there else None,
-                launched_at=machine.launched_at,
-                tags=MappingProxyType(dict(machine.tags)),
-            )
-        return machine.shown
+    def _is_forgotten(self, machine: Machine, moment: Moment) -> bool:
+        return machine.died_at is not None and moment.seconds_since(machine.died_at) >= self.linger_s
