@@ -18,12 +18,14 @@ from reconciler.adapters.ec2 import Ec2
 from reconciler.adapters.git import GitRepository
 from reconciler.adapters.journal import SqliteJournal
 from reconciler.adapters.journal.file import path_of
+from reconciler.adapters.webhook import HttpWebhook
 from reconciler.daemon.control import ControlSocket
 from reconciler.daemon.desk import AtHand, Desk
 from reconciler.daemon.latest import Latest
 from reconciler.daemon.lock import Lock
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.notices import Notices
+from reconciler.daemon.notify import Delivery, Notifier
 from reconciler.daemon.operations import Operations
 from reconciler.daemon.program import Part, Program
 from reconciler.daemon.progress import STUCK_AFTER_S, Progress
@@ -190,15 +192,22 @@ class Daemon:
         return is_clean
 
     def _assemble(self, adapters: Adapters, reconciler: Reconciler) -> Program:
+        notifier = self._notifier(adapters)
+
+        def made(one: Pass) -> None:
+            self._made(one)
+            notifier.wake()
+
         loop = Loop(
             passes=reconciler,
             mailbox=self._wakes,
             monotonic=time.monotonic,
             intervals=self._settings.intervals,
-            on_pass=self._made,
+            on_pass=made,
             on_progress=self._progress.mark,
         )
         parts: tuple[Part, ...] = (
+            notifier,
             self._control(adapters),
             self._operators(adapters.journal),
             self._nodes(adapters, reconciler),
@@ -227,6 +236,19 @@ class Daemon:
         count = len(known.plan.environments) if known is not None and known.plan is not None else 0
         trouble = next((failure.message for failure in made.failures), "")
         self._notify.status(trouble or f"{count} environments at {(made.revision or 'no revision')[:12]}")
+
+    def _notifier(self, adapters: Adapters) -> Notifier:
+        deliveries = [
+            Delivery(
+                receiver,
+                fleet=self._settings.fleet,
+                events=adapters.journal,
+                webhook=HttpWebhook(receiver, clock=adapters.clock),
+                count=self._metrics.notification,
+            )
+            for receiver in self._settings.notify
+        ]
+        return Notifier(adapters.journal, deliveries)
 
     def _registered(self, name: EnvironmentName) -> None:
         self._metrics.registration("accepted")

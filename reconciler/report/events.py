@@ -55,6 +55,7 @@ class EventKind(StrEnum):
     CHEF_NODE_CORRECTED = "ChefNodeCorrected"
     CHEF_NODE_DELETED = "ChefNodeDeleted"
     CHEF_CLIENT_DELETED = "ChefClientDeleted"
+    EXPIRING = "Expiring"
     TEARDOWN_BEGAN = "TeardownBegan"
     TORN_DOWN = "TornDown"
     READY = "Ready"

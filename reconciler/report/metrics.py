@@ -4,6 +4,7 @@ import threading
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from enum import StrEnum
 from itertools import product
 from types import MappingProxyType
 from typing import Final
@@ -81,6 +82,14 @@ _LAUNCH_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _READY_BUCKETS_S: Final = (5, 15, 30, 60, 120, 180, 300, 600, 900, 1800, 3600)
 
 
+class Notified(StrEnum):
+    """What came of one try to notify a receiver."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"  # it is tried again
+    GIVEN_UP = "given_up"
+
+
 class Metrics:
     """May be called from any thread."""
 
@@ -104,6 +113,9 @@ class Metrics:
             "api_requests", "Requests that left the process.", ("service", "operation", "result")
         )
         self._registrations = self._counter("registrations", "Registrations by nodes, by answer.", ("result",))
+        self._notifications = self._counter(
+            "notifications", "Tries to notify a receiver, by what came of them.", ("result",)
+        )
         self._pass_duration = self._histogram("reconcile_duration_seconds", "Time that one pass took.", _PASS_BUCKETS_S)
         self._ready_duration = self._histogram(
             "node_ready_duration_seconds", "From launch to the first successful Chef run.", _READY_BUCKETS_S
@@ -145,6 +157,9 @@ class Metrics:
     def registration(self, result: str) -> None:
         """`accepted`, or why not: see `REGISTRATION_RESULTS`."""
         self._registrations.labels(result if result in REGISTRATION_RESULTS else OTHER).inc()
+
+    def notification(self, result: Notified) -> None:
+        self._notifications.labels(result.value).inc()
 
     def git_success(self, at: datetime) -> None:
         self._git_success.set(at.timestamp())
@@ -256,6 +271,8 @@ class Metrics:
             self._failures.labels(stage)
         for answer in sorted(REGISTRATION_RESULTS):
             self._registrations.labels(answer)
+        for notified in Notified:
+            self._notifications.labels(notified.value)
         for service, operations in OPERATIONS.items():
             for operation, outcome in product(sorted(operations), REQUEST_RESULTS):
                 self._requests.labels(service, operation, outcome)
