@@ -1,13 +1,14 @@
 """The sandbox's EC2 endpoint: moto behind a WSGI layer that adds what moto lacks.
 
-Client tokens, `pending` that lasts, delayed visibility, capacity errors, termination protection as EC2 keeps it, and
-faults before or after commit. An unmodified boto3 talks to it; STS and SSM are served too. One account, one region.
+Client tokens, `pending` that lasts, delayed visibility, capacity errors, termination protection as EC2 keeps it, limits
+on requests, and faults before or after commit. An unmodified boto3 talks to it; STS and SSM are served too. One account, one region.
 
 For demos and tests, to loopback only: `GET /_sandbox/instances`, `POST`/`DELETE /_sandbox/faults`,
 `POST /_sandbox/offerings`.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from reconciler.sandbox.ec2_account import SERVICES, Account, Launched, Reply, Request, Timing, read_form
 from reconciler.sandbox.ec2_faults import Effect, Fault, Faults, Moment
+from reconciler.sandbox.ec2_throttling import Throttling
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,6 +49,7 @@ class Ec2Endpoint:
     Args:
         on_launch: called once per instance, after it exists, even if the caller never learns so.
         on_terminate: called once per instance id.
+        is_throttling: keep EC2's limits on requests.
         now: the time that everything here goes by.
     """
 
@@ -58,10 +61,13 @@ class Ec2Endpoint:
         timing: Timing | None = None,
         on_launch: Callable[[Launched], None] = lambda _: None,
         on_terminate: Callable[[str], None] = lambda _: None,
+        is_throttling: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.faults = Faults()
+        self.throttled: Counter[str] = Counter()  # by operation
         self.region = region
+        self._throttling = Throttling(now) if is_throttling else None
         self._on_launch = on_launch
         self._on_terminate = on_terminate
         self._one_at_a_time = RLock()  # moto is not safe for threads
@@ -128,6 +134,9 @@ class Ec2Endpoint:
         launched: list[Launched] = []
         died: list[str] = []
         with self._one_at_a_time:
+            if not self._admits(request):
+                self.throttled[request.operation] += 1
+                return _error("ec2", 503, "RequestLimitExceeded", "Request limit exceeded.")
             self._account.settle()
             match request.operation:
                 case "RunInstances":
@@ -145,6 +154,16 @@ class Ec2Endpoint:
         for instance_id in died:
             self._on_terminate(instance_id)
         return reply
+
+    def _admits(self, request: Request) -> bool:
+        if self._throttling is None or request.service != "ec2":
+            return True
+        form = request.form
+        is_bare = request.operation.startswith("Describe") and not any(
+            key.startswith(("Filter.", "MaxResults", "InstanceId.", "ImageId.")) for key in form
+        )
+        instances = int(form.get("MaxCount", 0)) or len(request.ids())
+        return self._throttling.admits(request.operation, instances=instances, is_bare=is_bare)
 
     def _run_instances(self, request: Request) -> tuple[Reply, list[Launched]]:
         form = request.form
