@@ -356,9 +356,9 @@ def test_nodes_that_boot_while_no_daemon_runs_get_their_time(world: World) -> No
     assert len(world.cloud.everything()) == 6
 
 
-def test_a_permission_that_lacked_for_a_while_halts_no_role(world: World) -> None:
+def test_credentials_that_were_refused_for_a_while_halt_no_role(world: World) -> None:
     world.commit(production=PRODUCTION)
-    world.cloud.fail("RunInstances", Denied("UnauthorizedOperation", remedy="grant it"), times=6)
+    world.cloud.fail("RunInstances", Denied("refused", code="AuthFailure", remedy="correct them"), times=6)
     for _ in range(6):
         world.reconcile()
         world.clock.advance(20)

@@ -2,10 +2,11 @@
 
 import pytest
 
-from reconciler.errors import Denied, Refused, Transient
+from reconciler.errors import Denied, QuotaReached, TokenMismatch, Transient
 from reconciler.model.facts import Resumed
 from reconciler.model.names import EnvironmentName, ImageId
 from reconciler.model.observed import InstanceState
+from reconciler.model.passes import Pass
 from tests.reconcile.world import CHECKOUT, PRODUCTION, World
 
 
@@ -95,17 +96,66 @@ def test_one_environments_refusal_delays_nobody_else(world: World) -> None:
     assert world.counts() == {"good/web": 4, "good/worker": 2}
 
 
-def test_a_role_whose_launches_are_refused_halts_after_three_and_a_commit_starts_it_again(world: World) -> None:
+def pass_time(world: World, minutes: int) -> Pass:
+    """With a look in between: a longer time without one would move the deadlines."""
+    for _ in range(minutes):
+        world.reconcile()
+        world.clock.advance(60)
+    return world.reconcile()
+
+
+def stalls(done: Pass) -> list[str]:
+    assert done.plan is not None
+    return [stall.reason for stall in done.plan.environments[0].stalls]
+
+
+@pytest.mark.parametrize("permanent", ["a bad image", "no permission"])
+def test_a_launch_that_is_refused_for_good_is_not_tried_again_until_something_changes(
+    world: World, permanent: str
+) -> None:
     bad = "ami-0bad0bad0bad0bad0"
-    world.cloud.unknown_images.add(ImageId(bad))
-    world.commit(production=PRODUCTION.replace("ami-0123456789abcdef0", bad))
+    if permanent == "a bad image":
+        world.cloud.unknown_images.add(ImageId(bad))
+        world.commit(production=PRODUCTION.replace("ami-0123456789abcdef0", bad))
+    else:
+        denial = Denied("not permitted", code="UnauthorizedOperation", remedy="allow ec2:RunInstances")
+        world.cloud.fail("RunInstances", denial, times=2)
+        world.commit(production=PRODUCTION)
     for _ in range(12):
         done = world.reconcile()
         world.clock.advance(120)
-    assert done.plan is not None
-    assert [stall.reason for stall in done.plan.environments[0].stalls] == ["RoleHalted", "RoleHalted"]
-    assert world.cloud.calls["RunInstances"] <= 6
+    assert stalls(done) == ["RoleHalted", "RoleHalted"]
+    assert world.cloud.calls["RunInstances"] == 2  # one for each role
+    if permanent == "a bad image":
+        world.commit(production=PRODUCTION)
+    else:
+        world.journal.record(world.clock.now(), Resumed(environment=EnvironmentName("production")))
+    world.settle()
+    assert world.counts() == {"production/web": 4, "production/worker": 2}
+
+
+def test_a_quota_is_asked_again_ever_more_rarely_and_used_as_soon_as_it_is_raised(world: World) -> None:
+    world.cloud.quota = 3
+    world.commit(production=PRODUCTION.replace("count: 2", "count: 0"))
+    for _ in range(60):
+        done = world.reconcile()
+        world.clock.advance(60)
+        world.boot()
+    assert stalls(done) == ["BreakerOpen"]
+    assert world.counts() == {"production/web": 3}  # one at a time, what it allows is used
+    assert world.cloud.calls["RunInstances"] < 16
+    world.cloud.quota = None
+    world.settle(seconds=60, passes=40)
+    assert world.counts() == {"production/web": 4}
+
+
+def test_expired_credentials_halt_no_role_and_open_no_breaker(world: World) -> None:
     world.commit(production=PRODUCTION)
+    world.cloud.fail("RunInstances", Denied("expired", code="ExpiredToken", remedy="renew them"), times=8)
+    for _ in range(8):
+        done = world.reconcile()
+        world.clock.advance(1000)
+    assert stalls(done) == []
     world.settle()
     assert world.counts() == {"production/web": 4, "production/worker": 2}
 
@@ -119,22 +169,158 @@ def test_an_offering_without_capacity_falls_through_to_the_next_type(world: Worl
     assert world.counts() == {"production/web": 4, "production/worker": 2}
 
 
-def test_a_node_that_never_becomes_ready_is_replaced_and_the_third_failure_halts_the_role(world: World) -> None:
-    world.commit(production=PRODUCTION.replace("count: 4", "count: 1").replace("count: 2", "count: 0"))
-    launched: set[str] = set()
-    for _ in range(24):
-        done = world.reconcile()
-        launched |= {one.instance_id for one in world.cloud.alive()}
-        world.clock.advance(300)
-    assert len(launched) == 3
-    assert done.plan is not None
-    (stall,) = done.plan.environments[0].stalls
-    assert stall.reason == "RoleHalted"
-    assert "hivequeen resume production" in stall.remedy
-    assert len(world.cloud.alive()) == 1  # the last one stays to be looked at
-    world.journal.record(world.clock.now(), Resumed(environment=EnvironmentName("production")))
+def test_where_one_of_several_batches_finds_no_capacity_only_what_lacks_goes_elsewhere(world: World) -> None:
+    """Four nodes are two batches of two: the first launches, the second finds its subnet full, in quick passes."""
+    world.cloud.exhausted.add(("m7i.large", "subnet-0a1b2c3d4e5f60002"))
+    world.commit(production=PRODUCTION.replace("count: 2", "count: 0"))
+    assert world.reconcile().requeue_after_s == 0
+    assert world.counts() == {"production/web": 2}
+    world.reconcile()
+    assert world.counts() == {"production/web": 4}
+    assert {one.subnet for one in world.cloud.alive()} == {"subnet-0a1b2c3d4e5f60001"}
+    assert world.cloud.calls["RunInstances"] == 3
     world.settle()
+
+
+def test_an_offering_that_was_full_is_tried_again_after_three_minutes(world: World) -> None:
+    offerings = [(kind, f"subnet-0a1b2c3d4e5f6000{n}") for kind in ("m7i.large", "m6i.large") for n in (1, 2)]
+    world.cloud.exhausted.update(offerings)
+    world.commit(production=PRODUCTION.replace("count: 2", "count: 0"))
+    for _ in offerings:
+        assert world.reconcile().requeue_after_s == 0
+    assert world.cloud.calls["RunInstances"] == 4
+    world.clock.advance(170)
+    done = world.reconcile()
+    assert world.cloud.calls["RunInstances"] == 4
+    assert done.plan is not None
+    assert "no capacity for" in done.plan.environments[0].waiting[0].message
+    world.cloud.exhausted.clear()
+    world.clock.advance(11)
+    world.reconcile()
+    assert world.counts() == {"production/web": 4}
+
+
+ONE = PRODUCTION.replace("count: 4", "count: 1").replace("count: 2", "count: 0")
+
+
+def test_nodes_that_never_become_ready_are_replaced_and_then_tried_one_at_a_time(world: World) -> None:
+    world.commit(production=PRODUCTION.replace("count: 2", "count: 0"))
+    launched: set[str] = set()
+    for minute in range(8 * 60):
+        done = world.reconcile()
+        alive = {one.instance_id for one in world.cloud.alive()}
+        launched |= alive
+        assert len(alive) <= (4 if minute < 35 else 1)
+        world.clock.advance(60)
+    assert stalls(done) == ["BreakerOpen"]
+    assert len(launched) <= 4 + 8 * 60 / 30
+    world.settle(seconds=60, passes=60)
+    assert world.counts() == {"production/web": 4}
+
+
+def test_resuming_tries_all_at_once(world: World) -> None:
+    world.commit(production=PRODUCTION.replace("count: 2", "count: 0"))
+    assert stalls(pass_time(world, 30)) == ["BreakerOpen"]
+    assert world.counts() == {}
+    world.journal.record(world.clock.now(), Resumed(environment=EnvironmentName("production")))
+    world.reconcile()
+    assert world.counts() == {"production/web": 4}
+    world.settle()
+
+
+def test_the_pause_of_a_breaker_survives_a_restart_and_ends_by_itself(world: World) -> None:
+    world.commit(production=ONE.replace("count: 1", "count: 3"))
+    pass_time(world, 30)
+    assert world.reconcile().requeue_after_s == 60
+    world.restart()
+    world.clock.advance(50)
+    world.reconcile()
+    assert world.cloud.alive() == ()
+    world.clock.advance(10)
+    world.reconcile()
     assert world.counts() == {"production/web": 1}
+
+
+def test_a_failed_node_in_quarantine_stays_for_its_hour_beside_its_replacement(world: World) -> None:
+    world.change_settings(quarantine_s=3600)
+    world.commit(production=ONE)
+    world.reconcile()
+    (first,) = world.cloud.alive()
+    done = pass_time(world, 30)
+    assert len(world.cloud.alive()) == 2
+    assert done.plan is not None
+    assert "(quarantine)" in done.plan.environments[0].waiting[0].message
+    newcomer = next(one for one in world.cloud.alive() if one.instance_id != first.instance_id)
+    world.boot_one(newcomer)
+    for _ in range(3):
+        done = world.reconcile()
+        world.clock.advance(600)
+    world.forget_calls()
+    done = world.reconcile()
+    assert (world.cloud.writes, world.chef.writes) == (0, 0)
+    assert done.requeue_after_s == 3600 - 1800
+    world.restart()
+    world.clock.advance(1800)
+    world.settle()
+    assert [one.instance_id for one in world.cloud.alive()] == [newcomer.instance_id]
+
+
+def test_a_token_that_ec2_knows_otherwise_is_found_by_its_tag_and_adopted(world: World) -> None:
+    """As after an upgrade that words the same launch differently."""
+    world.cloud.visibility_lag_s = 100
+    world.commit(production=ONE)
+    world.cloud.fail("RunInstances", Transient("timed out"), after_commit=True)
+    world.reconcile()
+    world.clock.advance(10)
+    world.cloud.fail("RunInstances", TokenMismatch("known with other parameters"))
+    for _ in range(8):
+        world.reconcile()
+        world.restart()
+        world.clock.advance(15)
+    assert world.cloud.calls["RunInstances"] == 2  # the launch and one replay
+    world.settle(seconds=30)
+    assert len(world.cloud.everything()) == 1
+
+
+def test_a_token_that_ec2_knows_otherwise_and_nothing_ever_shows_is_given_up_after_the_grace(world: World) -> None:
+    world.commit(production=PRODUCTION.replace("count: 2", "count: 0"))
+    world.reconcile()
+    world.boot()
+    world.settle()
+    world.cloud.terminate_by_hand(world.alive("production", "web")[0].instance_id)
+    world.cloud.fail("RunInstances", TokenMismatch("known with other parameters"))
+    world.forget_calls()
+    for _ in range(9):
+        world.reconcile()
+        world.clock.advance(30)
+    assert (world.cloud.calls["RunInstances"], len(world.cloud.alive())) == (1, 3)
+    world.clock.advance(60)
+    world.settle(seconds=30)
+    assert world.counts() == {"production/web": 4}
+    assert world.cloud.calls["RunInstances"] == 2
+
+
+def test_a_launch_whose_instances_died_before_they_showed_is_made_anew_at_once(world: World) -> None:
+    world.cloud.visibility_lag_s = 600
+    world.commit(production=ONE)
+    world.cloud.fail("RunInstances", Transient("timed out"), after_commit=True)
+    world.reconcile()
+    world.cloud.terminate_by_hand(world.cloud.alive()[0].instance_id)
+    world.clock.advance(10)
+    done = world.reconcile()  # the replay is told that its token is spent
+    assert done.requeue_after_s == 0
+    world.reconcile()
+    assert world.counts() == {"production/web": 1}
+
+
+def test_of_a_batch_that_lost_members_only_what_lacks_is_launched(world: World) -> None:
+    world.commit(production=PRODUCTION.replace("count: 2", "count: 0"))
+    world.cloud.fail("RunInstances", Transient("timed out"), after_commit=True)
+    world.reconcile()
+    world.cloud.terminate_by_hand(world.cloud.alive()[0].instance_id)
+    world.settle(seconds=60)
+    assert world.counts() == {"production/web": 4}
+    assert len(world.cloud.everything()) == 5
 
 
 def test_a_stopped_node_is_given_time_and_then_replaced(world: World) -> None:
@@ -202,7 +388,7 @@ def test_termination_protection_set_by_hand_is_said_and_holds_up_no_other_node(w
 
 def test_a_refusal_is_retried_with_a_growing_pause(world: World) -> None:
     world.commit(production=PRODUCTION)
-    world.cloud.fail("RunInstances", Refused("VcpuLimitExceeded", remedy="raise the quota"), times=2)
+    world.cloud.fail("RunInstances", QuotaReached("VcpuLimitExceeded", remedy="raise the quota"), times=2)
     world.reconcile()
     world.forget_calls()
     done = world.reconcile()
