@@ -6,10 +6,11 @@ or, beside `not`, one that follows the key's name.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
@@ -30,6 +31,7 @@ _TYPES: Final = {
     "null": "null",
 }
 _UNITS: Final = {"maxLength": "characters", "maxItems": "items", "maxProperties": "keys"}
+_NOTHING_WRITTEN: Final[Mapping[KeyPath, str]] = MappingProxyType({})
 _BOOLEAN_WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off"})
 
 
@@ -66,19 +68,52 @@ class Schema:
         text = packaged.read_text("utf-8") if packaged.is_file() else beside.read_text("utf-8")
         return Schema(json.loads(text))
 
-    def check(self, document: Document) -> tuple[Finding, ...]:
-        """Everything that is wrong with the document's values, sorted."""
+    def check(self, document: Document, *, unchecked: Collection[KeyPath] = ()) -> tuple[Finding, ...]:
+        """Everything that is wrong with the document's values, sorted.
+
+        Args:
+            unchecked: places whose own value is not judged.
+        """
+        faults = self.faults(document.tree, unchecked={*document.doubtful, *unchecked}, written=document.written)
         return tuple(
             sorted(
                 {
                     Finding(origin=document.origin(path), message=message, remedy=remedy)
-                    for error in self._validator.iter_errors(document.tree)
-                    for path, message, remedy in self._faults(error, document)
+                    for path, message, remedy in faults
                 }
             )
         )
 
-    def _faults(self, error: ValidationError, document: Document) -> Iterator[tuple[KeyPath, str, str]]:
+    def faults(
+        self,
+        tree: Mapping[str, Any],
+        *,
+        unchecked: Collection[KeyPath] = frozenset(),
+        written: Mapping[KeyPath, str] = _NOTHING_WRITTEN,
+    ) -> Iterator[tuple[KeyPath, str, str]]:
+        """Everything that is wrong with these values: where, what, remedy.
+
+        Args:
+            written: numbers and booleans as they stand in the file.
+        """
+        for error in self._validator.iter_errors(tree):
+            yield from self._faults(error, unchecked, written)
+
+    def objections(self, tree: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+        """Where the values are not as somebody else's schema wants them, and how: as it says itself, or in its terms.
+
+        Raises:
+            RecursionError: the schema refers to itself without end.
+        """
+        for error in self._validator.iter_errors(tree):
+            path: KeyPath = tuple(error.absolute_path)
+            said = error.schema.get("errorMessage") if isinstance(error.schema, dict) else None
+            text = f"must be {said}" if said else error.message
+            yield path, f"{dotted(path)}: {text}" if path else text
+
+    def _faults(
+        self, error: ValidationError, unchecked: Collection[KeyPath], written: Mapping[KeyPath, str]
+    ) -> Iterator[tuple[KeyPath, str, str]]:
         path: KeyPath = tuple(error.absolute_path)
         schema: Any = error.schema
         value: Any = error.instance
@@ -93,8 +128,8 @@ class Schema:
             for key in schema["required"]:
                 if key not in value:
                     yield path, f"{dotted((*path, key))} is missing", "add it"
-        elif path not in document.doubtful:
-            yield path, *_value_fault(error, dotted(path), document.written.get(path))
+        elif path not in unchecked:
+            yield path, *_value_fault(error, dotted(path), written.get(path))
 
     def _advice(self, key: str, offered: list[str]) -> str:
         if home := self._homes.get(key):

@@ -110,6 +110,7 @@ class Environment:
     lifetime: Lifetime = Lifetime()
     chef_environment: ChefName | None = None  # an existing one, used read-only; None: `{name}` is generated
     roles: Mapping[RoleName, Role]
+    violations: tuple[Finding, ...] = ()  # of the policy, sorted: they block growth, never healing
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
     @property
@@ -133,7 +134,8 @@ class Desired:
     revision: RevisionId
     environments: Mapping[EnvironmentName, Environment]
     frozen: Mapping[EnvironmentName, Frozen]
-    findings: tuple[Finding, ...]  # all of them, sorted, with those of templates; a trace alone (README.md) is no fault
+    # All of them, sorted, with those of templates and with violations of the policy; a trace alone (README.md) is no fault.
+    findings: tuple[Finding, ...]
 
     @property
     def declared(self) -> frozenset[EnvironmentName]:

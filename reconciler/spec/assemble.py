@@ -18,7 +18,8 @@ from reconciler.model.desired import (
 from reconciler.model.findings import Finding, Origin
 from reconciler.model.names import ChefName, EnvironmentName, ImageId, RoleName, chef_role_name
 from reconciler.model.run_list import normalise
-from reconciler.spec.merge import NOT_INHERITED, Layer, present_origins, role_layers
+from reconciler.spec.lifetime import lifetime, schedule_lacks
+from reconciler.spec.merge import NOT_INHERITED, Layer, Merged, present_origins
 
 _ROLES_MAX: Final = 32
 _TAGS_MAX: Final = 40
@@ -26,9 +27,7 @@ _REQUIRED: Final = ("project", "owner", "branch")
 _ROLE_REQUIRED: Final = ("count", "image", "instance_type", "subnets", "security_groups", "run_list")
 
 
-def missing(
-    name: EnvironmentName, document: Document, merged: Layer, *, told: Collection[Finding] = ()
-) -> Iterator[Finding]:
+def missing(document: Document, merged: Merged, *, told: Collection[Finding] = ()) -> Iterator[Finding]:
     """What the environment lacks, or has too much of, once everything is merged. Tolerates values of wrong types.
 
     Args:
@@ -37,13 +36,17 @@ def missing(
     misspelt = {key for key in (*_REQUIRED, *_ROLE_REQUIRED) if any(f'"{key}"' in fault.remedy for fault in told)}
     parent = document.tree.get("extends")
     for key in _REQUIRED:
-        if merged.tree.get(key) is None and key not in misspelt:
+        if key not in merged.top.tree and key not in misspelt:
             yield Finding(
                 origin=document.origin(),
                 message=f"{key} is missing",
                 remedy=f"add it; it is not inherited from {parent}" if parent and key in NOT_INHERITED else "add it",
             )
-    roles = role_layers(merged)
+    schedule = merged.top.tree.get("schedule")
+    if isinstance(schedule, dict):
+        for message, remedy in schedule_lacks(schedule):
+            yield Finding(origin=document.origin(("schedule",)), message=message, remedy=remedy)
+    roles = merged.roles
     if not roles:
         yield Finding(
             origin=document.origin(("roles",)),
@@ -59,12 +62,12 @@ def missing(
     for role, layer in roles.items():
         origin = document.origin(("roles", role))
         where = f"under roles.{role} or defaults{f', here or in {parent}' if parent else ''}"
-        for message, remedy in _role_lacks(name, role, layer.tree, where, misspelt):
+        for message, remedy in _role_lacks(role, layer.tree, where, misspelt):
             yield Finding(origin=origin, message=message, remedy=remedy)
 
 
 def _role_lacks(
-    environment: EnvironmentName, role: str, tree: Mapping[str, Json], where: str, misspelt: Collection[str]
+    role: str, tree: Mapping[str, Json], where: str, misspelt: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     for key in _ROLE_REQUIRED:
         if key not in tree and key not in misspelt:
@@ -76,17 +79,27 @@ def _role_lacks(
             for part in wanted:
                 if part not in value:
                     yield f"roles.{role}.{key} has no {part}", f"add it {where}"
-    tags, run_list = tree.get("tags"), tree.get("run_list")
+    tags = tree.get("tags")
     if isinstance(tags, dict) and len(tags) > _TAGS_MAX:
         yield f"roles.{role} has {len(tags)} tags, at most {_TAGS_MAX} are allowed", "remove some"
-    generated = f"role[{chef_role_name(environment, RoleName(role))}]"
-    if isinstance(run_list, list) and generated in run_list:
-        yield f"{generated} is the generated Chef role of roles.{role} and would hold itself", "remove it from run_list"
 
 
-def assemble(name: EnvironmentName, document: Document, merged: Layer) -> Environment:
-    """The environment of a file without findings."""
-    tree = cast("Mapping[str, Any]", merged.tree)  # the schema has checked every type
+def holding_themselves(name: EnvironmentName, document: Document, merged: Merged) -> Iterator[Finding]:
+    """Roles whose run list holds the Chef role that is generated for them."""
+    for role, layer in merged.roles.items():
+        generated = f"role[{chef_role_name(name, RoleName(role))}]"
+        run_list = layer.tree.get("run_list")
+        if isinstance(run_list, list) and generated in run_list:
+            yield Finding(
+                origin=document.origin(("roles", role)),
+                message=f"{generated} is the generated Chef role of roles.{role} and would hold itself",
+                remedy="remove it from run_list",
+            )
+
+
+def assemble(name: EnvironmentName, document: Document, merged: Merged) -> Environment:
+    """The environment of values without findings."""
+    tree = cast("Mapping[str, Any]", merged.top.tree)  # the schema has checked every type
     chef_environment = tree.get("chef_environment")
     return Environment(
         name=name,
@@ -97,16 +110,14 @@ def assemble(name: EnvironmentName, document: Document, merged: Layer) -> Enviro
         commit=tree.get("commit"),
         protected=tree.get("protected") is True,
         suspend=tree.get("suspend") is True,
+        lifetime=lifetime(tree),
         chef_environment=None if chef_environment is None else ChefName(chef_environment),
         roles=MappingProxyType(
-            {RoleName(role): _role(RoleName(role), layer) for role, layer in sorted(role_layers(merged).items())}
+            {RoleName(role): _role(RoleName(role), layer) for role, layer in sorted(merged.roles.items())}
         ),
         origins=MappingProxyType(
-            {
-                key: origin
-                for key, origin in present_origins(merged).items()
-                if key not in ("", "defaults") and not key.startswith(("defaults.", "roles."))
-            }
+            {key: origin for key, origin in present_origins(merged.top).items() if key}
+            | {"roles": merged.origins[("roles",)]}
         ),
     )
 

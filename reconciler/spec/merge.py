@@ -1,6 +1,6 @@
 """Inheritance: maps merge, lists and single values replace, null removes; every value keeps its origin."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +8,8 @@ from reconciler.document import Document, KeyPath
 from reconciler.model.desired import Json
 from reconciler.model.findings import Origin
 
-NOT_INHERITED: Final = ("extends", "protected", "owner", "suspend")
+# What is about one environment's life rather than what it is like. A schedule is inherited: templates may have one.
+NOT_INHERITED: Final = ("extends", "protected", "owner", "suspend", "ttl", "expires")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,43 @@ class Layer:
 
     tree: Mapping[str, Json]
     origins: Mapping[KeyPath, Origin]  # may name paths that the tree lacks, never the other way round
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """All values of an environment: roles are complete, and nothing is null."""
+
+    top: Layer  # without defaults and roles
+    roles: Mapping[str, Layer]  # over the defaults; the paths of origins begin at the role
+    own: Mapping[str, frozenset[KeyPath]]  # of each role, what does not come from the defaults
+    origins: Mapping[KeyPath, Origin]  # of ("roles",) and of each role
+
+    def tree(self) -> dict[str, Json]:
+        return {**self.top.tree, "roles": {name: dict(role.tree) for name, role in self.roles.items()}}
+
+    def origin(self, path: KeyPath) -> Origin | None:
+        """Where the value at `path` was declared, or the nearest thing around it."""
+        layer, rest = self._home(path)
+        while rest:
+            if rest in layer.origins:
+                return layer.origins[rest]
+            rest = rest[:-1]
+        return self.origins.get(path[:2]) or self.origins.get(path[:1])
+
+    def is_default(self, path: KeyPath) -> bool:
+        """Whether the value at `path` comes from `defaults`."""
+        match path:
+            case ("roles", str(role), *rest) if rest:
+                return tuple(rest) not in self.own[role]
+            case _:
+                return False
+
+    def _home(self, path: KeyPath) -> tuple[Layer, KeyPath]:
+        match path:
+            case ("roles", str(role), *rest) if role in self.roles:
+                return self.roles[role], tuple(rest)
+            case _:
+                return self.top, path
 
 
 def own_layer(document: Document) -> Layer:
@@ -29,28 +67,48 @@ def own_layer(document: Document) -> Layer:
 def inherit(child: Layer, parent: Layer) -> Layer:
     """`extends`. A commit belongs to its branch: who declares a branch of its own does not inherit the parent's commit."""
     left_out = {*NOT_INHERITED, "commit"} if "branch" in child.tree else set(NOT_INHERITED)
-    return Layer(
-        tree=_lay(child.tree, {key: value for key, value in parent.tree.items() if key not in left_out}),
-        origins={**parent.origins, **child.origins},
-    )
+    below = {key: value for key, value in parent.tree.items() if key not in left_out}
+    replaced = {path: len(path) for path in _replaced_maps(child.tree, below, ())}
+    origins = parent.origins
+    if replaced:  # who declares such a map again does not get the lines of what it held before
+        depths = set(replaced.values())
+        origins = {
+            path: origin for path, origin in origins.items() if not any(path[:depth] in replaced for depth in depths)
+        }
+    return Layer(tree=_lay(child.tree, below), origins={**origins, **child.origins})
 
 
-def role_layers(merged: Layer) -> Mapping[str, Layer]:
-    """Each role over the defaults, complete and without nulls; the paths of origins begin at the role."""
-    defaults = _as_map(merged.tree.get("defaults"))
+def complete(layer: Layer) -> Merged:
+    """Lay each role over the defaults, and drop nulls, which have removed what they should."""
+    defaults = _as_map(layer.tree.get("defaults"))
     below: dict[KeyPath, Origin] = {}
     own: dict[str | int, dict[KeyPath, Origin]] = {}
-    for path, origin in merged.origins.items():
+    top: dict[KeyPath, Origin] = {}
+    outer: dict[KeyPath, Origin] = {}
+    for path, origin in layer.origins.items():
         match path:
             case ("defaults", _, *_):
                 below[path[1:]] = origin
             case ("roles", role, *_):
                 own.setdefault(role, {})[path[2:]] = origin
-    return {
-        name: Layer(tree=_without_nulls(_lay(_as_map(role), defaults)), origins={**below, **own.get(name, {})})
-        for name, role in _as_map(merged.tree.get("roles")).items()
-        if role is not None
-    }
+            case ("roles",):
+                outer[path] = origin
+            case _:
+                top[path] = origin
+    declared = _as_map(layer.tree.get("roles"))
+    roles = {name: _as_map(role) for name, role in declared.items() if role is not None}
+    return Merged(
+        top=Layer(
+            tree=_without_nulls({key: value for key, value in layer.tree.items() if key not in ("defaults", "roles")}),
+            origins=top,
+        ),
+        roles={
+            name: Layer(tree=_without_nulls(_lay(role, defaults)), origins={**below, **own.get(name, {})})
+            for name, role in roles.items()
+        },
+        own={name: frozenset(own.get(name, ())) for name in roles},
+        origins=outer | {("roles", name): own[name][()] for name in roles if name in own and () in own[name]},
+    )
 
 
 def present_origins(layer: Layer) -> dict[str, Origin]:
@@ -68,6 +126,16 @@ def _lay(upper: Mapping[str, Json], lower: Mapping[str, Json]) -> dict[str, Json
         below = laid.get(key)
         laid[key] = _lay(value, below) if isinstance(value, dict) and isinstance(below, dict) else value
     return laid
+
+
+def _replaced_maps(upper: Mapping[str, Json], lower: Mapping[str, Json], path: KeyPath) -> Iterator[KeyPath]:
+    for key, value in upper.items():
+        below = lower.get(key)
+        if isinstance(below, dict):
+            if isinstance(value, dict):
+                yield from _replaced_maps(value, below, (*path, key))
+            else:
+                yield (*path, key)
 
 
 def _without_nulls(tree: Mapping[str, Json]) -> dict[str, Json]:

@@ -1,56 +1,53 @@
 """One revision's files become its desired state. What did not change since the last reading is not read again."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from reconciler.document import suggest
-from reconciler.errors import SourceRejected
 from reconciler.model.desired import Desired, Environment, Frozen
 from reconciler.model.findings import Finding
-from reconciler.model.names import BlobId, EnvironmentName, RevisionId
+from reconciler.model.names import EnvironmentName, RevisionId
+from reconciler.model.policy import Policy
 from reconciler.ports import TreeEntry
-from reconciler.spec.assemble import assemble, missing
-from reconciler.spec.check import CheckedFile, check_file
-from reconciler.spec.folder import Folder, SpecFile, sort_folder
-from reconciler.spec.merge import inherit, own_layer
+from reconciler.spec.assemble import assemble
+from reconciler.spec.files import CheckedFiles, FileKey, Files, ReadBlobs
+from reconciler.spec.policy import Judge, MonthlyCost
 
-_FileKey: TypeAlias = tuple[str, BlobId]
+_NO_POLICY: Final = Policy()
+_ChainKey: TypeAlias = tuple[FileKey, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Built:
-    """What a file and its parent give; None where findings, the file's own or of the merged whole, stand against it."""
+    """What a file and all that it extends give; None where findings of its own or of the whole stand against it."""
 
     environment: Environment | None
-    findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parent:
-    """What an `extends` leads to."""
-
-    spec: SpecFile | None = None
-    findings: tuple[Finding, ...] = ()  # why it cannot be used
+    findings: tuple[Finding, ...]  # without violations of the policy
 
 
 class SpecReader:
     """Reads revisions one after another; its caches change nothing but the time it takes."""
 
-    def __init__(self, *, user_data_limit_bytes: int) -> None:
-        """`user_data_limit_bytes`: what a role's own user-data may take beside the bootstrap."""
-        self._user_data_limit_bytes = user_data_limit_bytes
-        self._checked: Mapping[_FileKey, CheckedFile] = {}
-        self._built: Mapping[tuple[_FileKey, _FileKey | None], _Built] = {}
-
-    def read(
+    def __init__(
         self,
         *,
-        revision: RevisionId,
-        folder: str,
-        entries: Sequence[TreeEntry],
-        read_blobs: Callable[[Collection[BlobId]], Mapping[BlobId, bytes]],
+        user_data_limit_bytes: int,
+        policy: Policy = _NO_POLICY,
+        monthly_cost: MonthlyCost | None = None,
+    ) -> None:
+        """
+        Args:
+            user_data_limit_bytes: what a role's own user-data may take beside the bootstrap.
+            monthly_cost: what an environment costs; without it, the policy's bounds of cost are not applied.
+        """
+        self._user_data_limit_bytes = user_data_limit_bytes
+        self._judge = Judge(policy, monthly_cost=monthly_cost)
+        self._checked: CheckedFiles = {}
+        self._built: Mapping[_ChainKey, _Built] = {}
+
+    def read(
+        self, *, revision: RevisionId, folder: str, entries: Sequence[TreeEntry], read_blobs: ReadBlobs
     ) -> Desired:
         """Everything that the entries declare. Bad input is never raised: see `Desired.findings` and `.frozen`.
 
@@ -62,33 +59,41 @@ class SpecReader:
         Raises:
             SourceRejected: a blob could not be read.
         """
-        sorted_folder = sort_folder(entries, folder)
-        checked = self._check(sorted_folder, read_blobs)
+        files = Files(
+            folder=folder,
+            entries=entries,
+            read_blobs=read_blobs,
+            user_data_limit_bytes=self._user_data_limit_bytes,
+            known=self._checked,
+        )
         environments: dict[EnvironmentName, Environment] = {}
         frozen = {
             EnvironmentName(stem): Frozen(name=EnvironmentName(stem), findings=findings)
-            for stem, findings in sorted_folder.refused.items()
+            for stem, findings in files.folder.refused.items()
             if not stem.startswith("_")
         }
-        findings = {*sorted_folder.findings, *(fault for file in checked.values() for fault in file.findings)}
-        built: dict[tuple[_FileKey, _FileKey | None], _Built] = {}
-        for spec in sorted_folder.files.values():
+        findings = set(files.folder.findings)
+        for stem, file in files.checked.items():
+            findings.update(file.findings, files.chains[stem].findings)
+        built: dict[_ChainKey, _Built] = {}
+        for stem, spec in files.folder.files.items():
             if spec.is_template:
                 continue
-            name = EnvironmentName(spec.stem)
-            parent = _parent(spec, checked, sorted_folder)
-            key = (_key(spec), _key(parent.spec) if parent.spec else None)
-            result = built[key] = self._built.get(key) or _build(name, checked[spec.stem], parent, checked)
-            faults = {*result.findings, *parent.findings}
+            name, chain = EnvironmentName(stem), files.chains[stem]
+            key = files.keys(chain.stems)
+            result = built[key] = self._built.get(key) or self._build(name, files)
+            faults = {*result.findings, *chain.findings}
             findings |= faults
             if result.environment is not None and not faults:
                 environments[name] = result.environment
             else:
                 frozen[name] = Frozen(name=name, findings=tuple(sorted(faults)))
         findings |= _freeze_clashes(environments, frozen)
-        for name, traces in sorted_folder.traces.items():
+        findings |= self._violate_together(environments)
+        findings.update(violation for environment in environments.values() for violation in environment.violations)
+        for name, traces in files.folder.traces.items():
             frozen[name] = Frozen(name=name, findings=traces, is_trace=True)
-        self._checked = {_key(sorted_folder.files[stem]): file for stem, file in checked.items()}
+        self._checked = {files.key(stem): file for stem, file in files.checked.items()}
         self._built = built
         return Desired(
             revision=revision,
@@ -97,58 +102,26 @@ class SpecReader:
             findings=tuple(sorted(findings)),
         )
 
-    def _check(
-        self, folder: Folder, read_blobs: Callable[[Collection[BlobId]], Mapping[BlobId, bytes]]
-    ) -> dict[str, CheckedFile]:
-        """Every readable file by its stem."""
-        unknown = {spec.blob for spec in folder.files.values() if _key(spec) not in self._checked}
-        contents = read_blobs(unknown) if unknown else {}
-        if lacking := unknown - contents.keys():
-            raise SourceRejected(f"{len(lacking)} blobs could not be read, {min(lacking)} among them")
-        return {
-            stem: self._checked.get(_key(spec))
-            or check_file(contents[spec.blob], file=spec.file, user_data_limit_bytes=self._user_data_limit_bytes)
-            for stem, spec in folder.files.items()
-        }
+    def _build(self, name: EnvironmentName, files: Files) -> _Built:
+        own = files.checked[name]
+        if not own.document.is_readable or files.chains[name].findings:
+            return _Built(environment=None, findings=own.findings)
+        resolved = files.resolve(name)
+        findings = tuple(sorted({*own.findings, *resolved.findings}))
+        if findings or resolved.merged is None:
+            return _Built(environment=None, findings=findings)
+        environment = assemble(name, own.document, resolved.merged)
+        violations = self._judge.judge(environment, resolved.merged)
+        return _Built(environment=replace(environment, violations=violations), findings=())
 
-
-def _key(spec: SpecFile) -> _FileKey:
-    return spec.file, spec.blob
-
-
-def _parent(spec: SpecFile, checked: Mapping[str, CheckedFile], folder: Folder) -> _Parent:
-    child = checked[spec.stem]
-    stem = child.extends
-    if stem is None:
-        return _Parent()
-    if stem in folder.refused:
-        return _Parent(findings=folder.refused[stem])
-    if stem == spec.stem:
-        return _Parent(findings=(_at_extends(child, f"{stem} extends itself", "name another environment or template"),))
-    if stem not in checked:
-        known = [name for name in (*checked, *folder.refused) if name != spec.stem]
-        near = f"_{stem}" if f"_{stem}" in known else stem.removesuffix(".yml").removesuffix(".yaml")
-        remedy = suggest(near, known) or "it must be a file in the same folder, named without its ending"
-        return _Parent(findings=(_at_extends(child, f'extends "{stem}", which does not exist', remedy),))
-    if grandparent := checked[stem].extends:
-        message = f"{stem} extends {grandparent} itself, and chains of extends are not supported yet"
-        return _Parent(findings=(_at_extends(child, message, f"extend {grandparent}, or a file that extends nothing"),))
-    # A parent's fault is told once, at its own line; here it only freezes.
-    return _Parent(spec=folder.files[stem], findings=checked[stem].findings)
-
-
-def _at_extends(child: CheckedFile, message: str, remedy: str) -> Finding:
-    return Finding(origin=child.document.origin(("extends",)), message=message, remedy=remedy)
-
-
-def _build(name: EnvironmentName, child: CheckedFile, parent: _Parent, checked: Mapping[str, CheckedFile]) -> _Built:
-    if not child.document.is_readable or parent.findings:
-        return _Built(environment=None, findings=child.findings)
-    merged = own_layer(child.document)
-    if parent.spec is not None:
-        merged = inherit(merged, own_layer(checked[parent.spec.stem].document))
-    findings = tuple(sorted({*child.findings, *missing(name, child.document, merged, told=child.findings)}))
-    return _Built(environment=None if findings else assemble(name, child.document, merged), findings=findings)
+    def _violate_together(self, environments: dict[EnvironmentName, Environment]) -> set[Finding]:
+        """Totals stand against whatever is not protected: nobody's feature may keep production from growing."""
+        violations = self._judge.judge_all(environments)
+        for name, environment in environments.items() if violations else ():
+            if not environment.protected:
+                together = tuple(sorted({*environment.violations, *violations}))
+                environments[name] = replace(environment, violations=together)
+        return set(violations)
 
 
 def _freeze_clashes(

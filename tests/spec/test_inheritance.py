@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reconciler.model.desired import Environment, ImageById, ImageByName, ImageByParameter, Json, Role, RootVolume
 from reconciler.model.findings import Origin
 from reconciler.model.names import EnvironmentName, ImageId, RoleName
-from reconciler.spec.merge import Layer, inherit, role_layers
+from reconciler.spec.merge import Layer, complete, inherit
 from tests.spec.revision import CHECKOUT, PRODUCTION, read
 
 CHECKOUT_NAME = EnvironmentName("checkout")
@@ -203,7 +203,7 @@ def layer(role: dict[str, Json], defaults: dict[str, Json] | None = None) -> Lay
 
 
 def merged(child: dict[str, Json], parent: dict[str, Json]) -> object:
-    return role_layers(inherit(layer(child), layer(parent)))["web"].tree
+    return complete(inherit(layer(child), layer(parent))).roles["web"].tree
 
 
 def leaves(tree: object, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
@@ -230,7 +230,7 @@ def test_nothing_comes_from_nowhere(child: dict[str, Json], parent: dict[str, Js
 
 @given(TREES)
 def test_extending_without_saying_anything_changes_nothing(parent: dict[str, Json]) -> None:
-    alone = role_layers(layer(parent))["web"].tree
+    alone = complete(layer(parent)).roles["web"].tree
     assert merged({}, parent) == alone
     assert merged(parent, {}) == alone
     assert merged(parent, parent) == alone
@@ -242,9 +242,9 @@ def test_merging_changes_none_of_its_parts(
 ) -> None:
     lower, upper = layer(parent, parent_defaults), layer(child, child_defaults)
     before = repr((lower, upper))
-    first = role_layers(inherit(upper, lower))["web"].tree
+    first = complete(inherit(upper, lower)).roles["web"].tree
     assert repr((lower, upper)) == before
-    assert role_layers(inherit(upper, lower))["web"].tree == first
+    assert complete(inherit(upper, lower)).roles["web"].tree == first
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_on_disk_says_what_a_revision_says(folder: Path) -> None:
-    (folder / "broken.yml").write_text("extends: production\nowner: me\nttl: 1d\n")
+    (folder / "broken.yml").write_text("extends: production\nowner: me\ndns: 1d\n")
     (folder / "old").mkdir()
     (folder / "old" / "search.yml").write_text(CHECKOUT)
     (folder / ".git").mkdir()
@@ -35,7 +35,7 @@ def test_a_folder_on_disk_says_what_a_revision_says(folder: Path) -> None:
         {
             "production.yml": PRODUCTION,
             "checkout.yml": CHECKOUT,
-            "broken.yml": "extends: production\nowner: me\nttl: 1d\n",
+            "broken.yml": "extends: production\nowner: me\ndns: 1d\n",
             "old/search.yml": CHECKOUT,
         }
     )
@@ -46,7 +46,7 @@ def test_a_folder_on_disk_says_what_a_revision_says(folder: Path) -> None:
 
 
 def test_one_file_is_judged_with_its_parent_beside_it(folder: Path) -> None:
-    (folder / "broken.yml").write_text("ttl: 1d\n")
+    (folder / "broken.yml").write_text("dns: 1d\n")
     desired = validate_folder(folder / "checkout.yml")
     assert desired.findings == ()
     assert set(desired.environments) == {"checkout"}
@@ -56,10 +56,10 @@ def test_one_file_is_judged_with_its_parent_beside_it(folder: Path) -> None:
 
 
 def test_one_file_is_told_what_is_wrong_with_its_parent(folder: Path) -> None:
-    (folder / "production.yml").write_text(PRODUCTION + "ttl: 1d\n")
+    (folder / "production.yml").write_text(PRODUCTION + "dns: 1d\n")
     desired = validate_folder(folder / "checkout.yml")
     assert [str(finding) for finding in desired.findings] == [
-        f"{folder}/production.yml:18: ttl is not supported yet (remove it)"
+        f"{folder}/production.yml:18: dns is not supported yet (remove it)"
     ]
 
 
