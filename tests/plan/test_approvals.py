@@ -11,27 +11,32 @@ from hypothesis import strategies as st
 from reconciler.model.actions import ActionName, DeleteChefClient, Reason, TerminateNode, removal
 from reconciler.model.memory import Approval, Cause, Removal
 from reconciler.model.names import InstanceId, NodeName, RevisionId
-from reconciler.model.observed import Node, Phase
-from reconciler.model.plan import EnvironmentPlan
+from reconciler.model.observed import Departed, Node, Phase
+from reconciler.model.plan import EnvironmentPlan, Plan
 from reconciler.plan import guard, plan
 from reconciler.plan.guard import digest, removals
+from reconciler.plan.receipt import orphanable
 from tests.plan.builders import (
     CHECKOUT,
+    FLEET,
     HOUR,
     NOW,
     WEB,
     approval,
     context,
+    departed,
     desired,
     environment,
     guarded,
     instance_id,
+    known,
     memory,
     node,
     observed,
     planned,
     role,
     said,
+    settled,
     there,
 )
 
@@ -186,3 +191,126 @@ def test_growth_is_no_removal() -> None:
     made = planned(plan(context(desired(environment()), observed())))
     assert made.actions != ()
     assert removals(made.actions) == frozenset()
+
+
+# --- one yes for all that follows -----------------------------------------------------------------------------------
+
+WITH_WORKER = environment(roles=[role(count=4), role("worker", 2)], protected=True)
+WITHOUT = environment(roles=[role(count=4)], protected=True)
+WEBS = [node(n, of=WITH_WORKER) for n in (1, 2, 3, 4)]
+SETTLED = {"settled": settled((CHECKOUT, WEB, 4), (CHECKOUT, "worker", 2))}
+
+
+def worker(number: int, phase: Phase = Phase.READY) -> Node:
+    return node(number, of=WITH_WORKER, role=WITH_WORKER.roles[role("worker").name], phase=phase)
+
+
+def of_worker(number: int, **changes: Any) -> Departed:
+    return departed(number, of=WITH_WORKER, role="worker", **changes)
+
+
+ROLE_STEPS = [
+    (there(WITH_WORKER, [*WEBS, worker(11), worker(12)]), ["terminate_node 11", "terminate_node 12"]),
+    (there(WITH_WORKER, [*WEBS, worker(11, Phase.TERMINATING), worker(12)]), ["terminate_node 12"]),
+    (
+        there(WITH_WORKER, [*WEBS, worker(12)], departed=(of_worker(11),)),
+        ["terminate_node 12", "delete_chef_node 11", "delete_chef_client 11"],
+    ),
+    (there(WITH_WORKER, WEBS, departed=(of_worker(12, has_chef_node=False),)), ["delete_chef_client 12"]),
+    (there(WITH_WORKER, WEBS), ["delete_chef_role checkout-worker"]),
+]
+CAUTIONS = {"protected": {}, "taken over": {"taken_over_at": NOW - HOUR}}
+
+
+@pytest.mark.parametrize("caution", CAUTIONS.values(), ids=CAUTIONS)
+def test_the_end_of_a_role_is_approved_once_with_all_that_it_takes(caution: dict[str, Any]) -> None:
+    remembered = memory(**SETTLED, **caution)
+    seen = context(desired(WITHOUT), observed(ROLE_STEPS[0][0]), remembered)
+    held = guard(plan(seen), seen)
+    assert planned(held).actions == ()
+    approvals = tuple(only(held, digest) for digest in {hold.digest for hold in planned(held).blocked})
+    for world, actions in ROLE_STEPS:
+        made = guarded(WITHOUT, world, replace(remembered, approvals=approvals))
+        assert (said(made.actions), made.blocked) == (actions, ())
+
+
+def only(made: Plan, digest: str) -> Approval:
+    """The yes to one of several holds."""
+    return approval(
+        replace(
+            made,
+            environments=tuple(
+                replace(one, blocked=tuple(hold for hold in one.blocked if hold.digest == digest))
+                for one in made.environments
+            ),
+        )
+    )
+
+
+def test_what_is_approved_of_a_role_says_nothing_about_another_node_of_it() -> None:
+    remembered = memory(**SETTLED)
+    seen = context(desired(WITHOUT), observed(ROLE_STEPS[0][0]), remembered)
+    yes = approval(guard(plan(seen), seen))
+    world = there(WITH_WORKER, [*WEBS, worker(11), worker(12), worker(13)])
+    assert guarded(WITHOUT, world, replace(remembered, approvals=(yes,))).actions == ()
+
+
+def test_a_hold_is_the_same_until_something_happens_to_what_it_lists() -> None:
+    """A node may register, or be forgotten by a search, while it is held."""
+
+    def key(*nodes: Node) -> str:
+        (hold,) = guarded(WITHOUT, there(WITH_WORKER, [*WEBS, *nodes]), memory(**SETTLED)).blocked
+        return hold.digest
+
+    bare_one = replace(worker(12), chef=None, has_client=False)
+    assert key(worker(11), worker(12)) == key(worker(11), bare_one)
+    assert key(worker(11), worker(12)) != key(worker(11))
+
+
+def test_a_scale_down_approved_after_a_take_over_covers_chef_but_no_role() -> None:
+    world = there(nodes=[node(1), node(2), node(3)])
+    remembered = memory(taken_over_at=NOW - HOUR, settled=settled((CHECKOUT, WEB, 3)))
+    (hold,) = guarded(environment(), world, remembered).blocked
+    name = node(1).name
+    assert {(one.action, one.target) for one in hold.removals} == {
+        ("terminate_node", instance_id(1)),
+        ("delete_chef_node", name),
+        ("delete_chef_client", name),
+    }
+
+
+STRAY = node(1, odd_since=NOW - HOUR)
+SIGHTED = dict.fromkeys(orphanable(there(), FLEET), NOW - HOUR)
+SWEEP_STEPS = [
+    (there(nodes=[STRAY]), ["terminate_node 1"]),
+    (there(departed=(departed(1),)), ["delete_chef_node 1", "delete_chef_client 1"]),
+    (there(), ["delete_chef_role checkout-web", "delete_chef_environment checkout"]),
+]
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["sweep", "teardown"])
+def test_the_end_of_an_environment_is_approved_once_after_a_take_over(is_known: bool) -> None:  # noqa: FBT001  a parameter
+    remembered = memory(taken_over_at=NOW - HOUR, orphans=SIGHTED, environments=known(CHECKOUT) if is_known else {})
+    seen = context(desired(), observed(SWEEP_STEPS[0][0]), remembered)
+    yes = approval(guard(plan(seen), seen))
+    for world, actions in SWEEP_STEPS:
+        made = guarded(None, world, replace(remembered, approvals=(yes,)))
+        assert (said(made.actions), made.blocked) == (actions, ())
+
+
+def test_the_approval_of_a_set_covers_what_follows_in_each_environment() -> None:
+    names = [f"old{n}" for n in range(4)]
+    homes = [environment(name) for name in names]
+    worlds = [there(home, [node(n, of=home, odd_since=NOW - HOUR)]) for n, home in enumerate(homes)]
+    sighted = {item: NOW - HOUR for world in worlds for item in orphanable(world, FLEET)}
+    remembered = memory(orphans=sighted, environments=known("kept"))
+    seen = context(desired(environment("kept")), observed(*worlds), remembered)
+    held = guard(plan(seen), seen)
+    holds = {planned(held, name).blocked[0] for name in names}
+    assert len({hold.digest for hold in holds}) == 1
+    assert digest(frozenset().union(*(hold.removals for hold in holds))) == holds.pop().digest
+    later = replace(remembered, approvals=(approval(held),))
+    bare_ones = [there(home) for home in homes]
+    after = context(desired(environment("kept")), observed(*bare_ones), later)
+    made = guard(plan(after), after)
+    assert [len(planned(made, name).actions) for name in names] == [2] * 4

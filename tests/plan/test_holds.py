@@ -18,15 +18,18 @@ from tests.plan.builders import (
     CHECKOUT,
     FLEET,
     HOUR,
+    JESSICA,
     MINUTE,
     NEW_IMAGE,
     NOW,
     WEB,
     approval,
     bare,
+    commit,
     context,
     departed,
     desired,
+    ending_since,
     environment,
     generated,
     guarded,
@@ -294,3 +297,94 @@ def test_a_declared_environment_keeps_what_it_learnt_when_a_removal_is_held() ->
     made = guarded(environment(roles=[role(count=3)]), there(nodes=nodes), taken_over(HOUR))
     assert guards(made) == [Guard.TAKE_OVER]
     assert made.facts == (RoleSettled(environment=CHECKOUT, role=WEB, count=3),)
+
+
+# --- who is behind a hold, and until when ---------------------------------------------------------------------------
+
+STOPPED = [node(n, phase=Phase.STOPPED, odd_since=NOW - HOUR) for n in (1, 2)]
+SHRUNK = environment(roles=[role(count=1)], protected=True)
+FOUR = [node(n, of=SHRUNK) for n in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("home", "world", "remembered", "rule", "actor", "until"),
+    [
+        pytest.param(
+            environment(),
+            bare(CHECKOUT),
+            {"suspensions": (suspension(CHECKOUT, until=NOW + HOUR),)},
+            Guard.SUSPENDED,
+            "jessica",
+            NOW + HOUR,
+            id="suspended by a person for a while",
+        ),
+        pytest.param(
+            environment(),
+            bare(CHECKOUT),
+            {"suspensions": (suspension(None),)},
+            Guard.SUSPENDED,
+            "jessica",
+            None,
+            id="suspended by a person for good",
+        ),
+        pytest.param(
+            environment(suspend=True), bare(CHECKOUT), {}, Guard.SUSPENDED, JESSICA, None, id="suspended by its file"
+        ),
+        pytest.param(
+            environment(),
+            there(nodes=[node(1)]),
+            {"taken_over_at": NOW - MINUTE},
+            Guard.TAKE_OVER,
+            "",
+            NOW + 4 * MINUTE,
+            id="no launch after a take-over",
+        ),
+        pytest.param(
+            environment(),
+            there(nodes=[node(1), node(2), node(3)]),
+            {"taken_over_at": NOW - HOUR},
+            Guard.TAKE_OVER,
+            JESSICA,
+            NOW + 23 * HOUR,
+            id="no removal after a take-over",
+        ),
+        pytest.param(
+            SHRUNK,
+            there(SHRUNK, FOUR),
+            {"settled": settled((CHECKOUT, WEB, 4))},
+            Guard.PROTECTED,
+            JESSICA,
+            None,
+            id="a protected environment is halved",
+        ),
+        pytest.param(
+            None,
+            there(SHRUNK, FOUR),
+            {"environments": known(CHECKOUT, ending=ending_since(NOW, author="Tom <tom@example.com>"))},
+            Guard.PROTECTED,
+            "Tom <tom@example.com>",
+            None,
+            id="a protected environment loses its file",
+        ),
+        pytest.param(
+            environment(),
+            there(nodes=STOPPED),
+            {},
+            Guard.PRUNE_NODES,
+            "",
+            None,
+            id="nodes go that no commit asked for",
+        ),
+    ],
+)
+def test_a_hold_names_who_is_behind_it_and_when_it_ends(
+    home: Any, world: Any, remembered: dict[str, Any], rule: Guard, actor: str, until: datetime | None
+) -> None:
+    made = guarded(home, world, memory(**remembered), commit=commit())
+    assert [(hold.guard, hold.actor, hold.until) for hold in made.blocked] == [(rule, actor, until)]
+    assert made.due_at == until
+
+
+def test_a_history_that_cannot_be_read_names_nobody() -> None:
+    made = guarded(environment(suspend=True), bare(CHECKOUT))
+    assert [hold.actor for hold in made.blocked] == [""]
