@@ -20,6 +20,7 @@ from reconciler.daemon.client import ask
 from reconciler.daemon.requests import AskStatus, MakePass, Ping
 from reconciler.sandbox import Sandbox
 from reconciler.settings import load
+from tests.daemon.test_notify import site
 
 pytestmark = pytest.mark.slow
 
@@ -208,3 +209,24 @@ def test_it_stays_up_and_says_so_when_nobody_answers(box: Sandbox, tmp_path: Pat
         daemon.process.kill()
         daemon.process.wait(10)
         daemon.listener.close()
+
+
+def test_a_receiver_is_told_once_that_an_environment_is_ready(box: Sandbox, tmp_path: Path) -> None:
+    with site() as here:
+        (tmp_path / "url").write_text(here.url)
+        rewrite(box, lambda settings: settings.update(notify=[{"url_file": str(tmp_path / "url"), "on": ["ready"]}]))
+        for _ in range(2):  # the second finds nothing that it had not been told
+            daemon = Running(box, tmp_path)
+            try:
+                daemon.listener.wait_for("READY=1")
+                daemon.converge()
+                assert daemon.end() == 0
+                assert not daemon.logged("notification")
+            finally:
+                daemon.process.kill()
+                daemon.process.wait(10)
+                daemon.listener.close()
+                daemon.listener.path.unlink()
+        _, document = here.got.get(timeout=10)
+        assert (document["kind"], document["environment"]) == ("Ready", "checkout")
+        assert here.got.empty()
