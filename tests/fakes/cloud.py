@@ -90,7 +90,7 @@ class FakeCloud:
     denied: set[InstanceId] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     throttled: Counter[str] = field(default_factory=Counter)
-    _has_account: bool = False
+    _account: str | None = None
     _machines: dict[InstanceId, Machine] = field(default_factory=dict)
     _by_environment: dict[str, dict[InstanceId, Machine]] = field(default_factory=dict)
     _launches: dict[IntentToken, tuple[LaunchParameters, tuple[InstanceId, ...]]] = field(default_factory=dict)
@@ -102,10 +102,9 @@ class FakeCloud:
 
     def account(self, *, afresh: bool = False) -> str:
         with self._lock:
-            if afresh or not self._has_account:
-                self._call("GetCallerIdentity", lambda: self.account_id)
-                self._has_account = True  # asked once and kept, as the port says
-            return self.account_id
+            if afresh or self._account is None:
+                self._account = self._call("GetCallerIdentity", lambda: self.account_id)
+            return self._account  # asked once and kept, as the port says
 
     def list_instances(self, environments: Collection[EnvironmentName] | None = None) -> Sequence[Instance]:
         if environments is not None and not environments:

@@ -20,7 +20,7 @@ from reconciler.model.facts import (
     RevisionApplied,
     RoleSettled,
 )
-from reconciler.model.names import ChefName, EnvironmentName, ImageId, InstanceId
+from reconciler.model.names import ChefName, EnvironmentName, ImageId, InstanceId, NodeName
 from reconciler.observe import Reading, read
 from tests.fakes.chef import FakeChefServer
 from tests.fakes.clock import FakeClock
@@ -188,9 +188,11 @@ def test_a_search_that_lags_does_not_hide_what_the_dead_have_left(outside: Outsi
     outside.chef.index()
     outside.chef.search_lag = True
     outside.chef.save_node(name, ohai_time=1.0)
+    outside.chef.create_client(NodeName(name), "a public key")
     outside.cloud.terminate_by_hand(dead)
     made = outside.look()
     assert name in made.chef_nodes
+    assert name in made.chef_clients
 
 
 def test_a_search_that_lags_does_not_show_what_the_dead_have_left_no_more(outside: Outside) -> None:
