@@ -1,5 +1,6 @@
 """How long an environment lives, and when it sleeps: `ttl`, `expires`, `schedule`."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -11,6 +12,7 @@ from reconciler.model.desired import Lifetime, Schedule
 from reconciler.model.schedule import cron_trouble
 
 SCHEDULE_KEYS: Final = ("stop", "start", "timezone")
+_LIKE_A_DATE: Final = re.compile(r"2\d{3}-\d\d-\d\d(?:$|[T ]\d\d:\d\d)")  # all else is the schema's to refuse
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -29,7 +31,7 @@ def lifetime(tree: Mapping[str, Any]) -> Lifetime:
 def lifetime_faults(path: KeyPath, text: str) -> Iterator[tuple[str, str]]:
     """What a schema cannot say of the text there: message and remedy."""
     match path:
-        case ("expires",):
+        case ("expires",) if _LIKE_A_DATE.match(text):
             yield from _expires_faults(text)
         case ("schedule", "stop" | "start" as key) if trouble := cron_trouble(text):
             yield (

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.model.actions import ActionName
 from reconciler.model.conditions import ConditionType
-from reconciler.model.memory import Cause, IntentState
+from reconciler.model.memory import Cause, EndingCause, IntentState
 from reconciler.model.observed import Phase
 from reconciler.model.passes import Result
 from reconciler.model.plan import Guard
@@ -18,19 +18,20 @@ from reconciler.model.plan import Guard
         (
             ActionName,
             """ensure_chef_environment ensure_chef_role ensure_chef_node launch_nodes replay_launch replace_node tag_node
-            terminate_node delete_chef_node delete_chef_client delete_chef_role delete_chef_environment""",
+            stop_node start_node terminate_node delete_chef_node delete_chef_client delete_chef_role delete_chef_environment""",
         ),
         (Phase, "pending running registered ready failed stopped terminating lost"),
         (Result, "done unchanged refused unknown skipped"),
         (
             ConditionType,
-            "Ready Reconciling Stalled Held Suspended Stale Lost NotOwner Degraded",
+            "Ready Reconciling Stalled Held Suspended Ending Expired Stale Lost NotOwner Degraded",
         ),
         (
             Guard,
-            "observe_mode not_owner take_over suspended history empty_revision protected prune_nodes prune_environments",
+            "observe_mode not_owner take_over suspended history empty_revision protected grace policy prune_nodes prune_environments",
         ),
         (Cause, "scale_down teardown replaced never_ready drifted failed surplus sweep"),
+        (EndingCause, "removed expired"),
         (IntentState, "open launched refused closed"),
     ],
 )
