@@ -168,6 +168,7 @@ class Departed:
     instance_id: InstanceId
     has_chef_node: bool
     has_client: bool
+    launched_at: datetime | None = None  # of one of our launches that ended before it was ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,7 @@ def _join_instance(work: _Join, instance: Instance) -> None:
     if instance.state == InstanceState.TERMINATED:
         if record.gone_at is None:
             work.facts.append(NodeGone(instance_id=record.instance_id))
-        _depart(work, record)
+        _depart(work, record, instance)
         return
     work.nodes[record.environment].append(_node(work, instance, record))
 
@@ -156,7 +156,7 @@ def _join_unlisted(work: _Join, record: NodeRecord) -> None:
         work.nodes[record.environment].append(_unlisted(work, record, Phase.LOST))
 
 
-def _depart(work: _Join, record: NodeRecord) -> None:
+def _depart(work: _Join, record: NodeRecord, instance: Instance | None = None) -> None:
     departed = Departed(
         name=record.name,
         environment=record.environment,
@@ -164,6 +164,7 @@ def _depart(work: _Join, record: NodeRecord) -> None:
         instance_id=record.instance_id,
         has_chef_node=record.name in work.reading.chef_nodes,
         has_client=record.name in work.reading.chef_clients,
+        launched_at=instance.launched_at if instance is not None and _never_served(work, instance, record) else None,
     )
     if departed.has_chef_node or departed.has_client:
         work.departed[record.environment].append(departed)
@@ -176,10 +177,8 @@ def _depart(work: _Join, record: NodeRecord) -> None:
 
 def _node(work: _Join, instance: Instance, record: NodeRecord) -> Node:
     chef = work.reading.chef_nodes.get(record.name)
-    intent = work.intents.get(record.intent) if record.intent else None
-    is_launched_here = intent is not None and (
-        intent.state == IntentState.OPEN or instance.instance_id in intent.instance_ids
-    )
+    intent = _intent_of(work, record)
+    is_launched_here = _is_launched_here(intent, record)
     # "Launch more like this" copies every tag of ours: what another instance earned is not its own.
     is_copy = intent is not None and not is_launched_here
     ready_tag = None if is_copy else instance.tags.get(tags.READY)
@@ -295,7 +294,7 @@ def _role_is_undeclared(work: _Join, node: Node) -> bool:
 
 def _unlisted(work: _Join, record: NodeRecord, phase: Phase) -> Node:
     """A node that EC2 does not show, from what the journal knows of it."""
-    intent = work.intents.get(record.intent) if record.intent else None
+    intent = _intent_of(work, record)
     launched = intent.parameters if intent is not None else None
     instance = Instance(
         instance_id=record.instance_id,
@@ -336,6 +335,21 @@ def _launched_with(parameters: LaunchParameters) -> Mapping[str, str]:
         "subnets": parameters.subnet,
         "user_data": dict(parameters.tags).get(tags.SPEC, ""),
     }
+
+
+def _never_served(work: _Join, instance: Instance, record: NodeRecord) -> bool:
+    """One of our launches that was never ready."""
+    chef = work.reading.chef_nodes.get(record.name)
+    was_ready = record.ready_at or tags.READY in instance.tags or (chef and chef.ohai_time)
+    return not was_ready and _is_launched_here(_intent_of(work, record), record)
+
+
+def _intent_of(work: _Join, record: NodeRecord) -> Intent | None:
+    return work.intents.get(record.intent) if record.intent else None
+
+
+def _is_launched_here(intent: Intent | None, record: NodeRecord) -> bool:
+    return intent is not None and (intent.state == IntentState.OPEN or record.instance_id in intent.instance_ids)
 
 
 # --- environments ---------------------------------------------------------------------------------------------------

@@ -6,14 +6,15 @@ nodes are being replaced, or because EC2 refused the launch for good.
 """
 
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from reconciler.model.digest import content_digest
 from reconciler.model.facts import RoleRecovered, RoleTroubled
 from reconciler.model.memory import Trouble
+from reconciler.model.names import InstanceId
 from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import Stall
 from reconciler.model.rules import BACKOFF_MAX, CANARY_PAUSE
@@ -34,9 +35,9 @@ def judge_trouble(context: RoleContext, plan: RolePlan, *, is_replacing: bool) -
     failed = _failed_now(context, known)
     trouble = _streak(context, known, failed)
     if failed:
-        trouble = replace(trouble, failed=trouble.failed | {str(node.instance_id) for node in failed}, retry_at=None)
+        trouble = replace(trouble, failed=trouble.failed | {str(one.instance_id) for one in failed}, retry_at=None)
         if not trouble.is_halted:  # what halted it stays said
-            trouble = replace(trouble, message=failed[-1].why_failed, remedy="", is_halted=is_replacing)
+            trouble = replace(trouble, message=failed[-1].why, remedy="", is_halted=is_replacing)
     is_open = not trouble.is_halted and trouble.failures >= limit
     if is_open and trouble.retry_at is None:
         trouble = replace(trouble, retry_at=context.now + _pause(trouble, limit))
@@ -73,31 +74,66 @@ def say_trouble(context: RoleContext, plan: RolePlan, trouble: Trouble, *, is_tr
     plan.stalls.append(Stall(reason=reason, message=f"{trouble.role}: {message}", remedy=remedy))
 
 
-def _failed_now(context: RoleContext, known: Trouble | None) -> list[Node]:
-    """Those of our launches that failed and do not count yet; a copy that somebody made by hand says nothing about ours."""
-    failed = [node for node in context.nodes if node.phase == Phase.FAILED and node.launched_with]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """One node of our launches that failed; a copy that somebody made by hand says nothing about ours."""
+
+    instance_id: InstanceId
+    launched_at: datetime
+    why: str
+
+
+def _failed_now(context: RoleContext, known: Trouble | None) -> list[_Failure]:
+    """Those that do not count yet, oldest first."""
+    failed = sorted([*_failed(context), *_died(context)], key=lambda one: (one.launched_at, one.instance_id))
     if known is None:
         # One that is kept to be looked at after its streak ended does not begin another.
-        return [node for node in failed if not _is_answered(node, context.nodes)]
+        return [one for one in failed if not _is_answered(one, context.nodes)]
     if known.content != content_digest(context.environment, context.role):
         return []
     # EC2 tells whole seconds: a launch in the same second is one after it.
     since = known.since.replace(microsecond=0)
-    return [n for n in failed if n.instance.launched_at >= since and str(n.instance_id) not in known.failed]
+    return [one for one in failed if one.launched_at >= since and one.instance_id not in known.failed]
 
 
-def _is_answered(failed: Node, nodes: Sequence[Node]) -> bool:
+def _failed(context: RoleContext) -> Iterator[_Failure]:
+    for node in context.nodes:
+        if node.phase == Phase.FAILED and node.launched_with:
+            launched_at = node.instance.launched_at
+            yield _Failure(instance_id=node.instance_id, launched_at=launched_at, why=node.why_failed)
+
+
+def _died(context: RoleContext) -> Iterator[_Failure]:
+    """Those that ended before they were ready though nobody here asked: EC2 gave them up (a volume's key, say, that may
+    not be used), or somebody did. Else what EC2 ends at once would be launched again with every pass."""
+    asked = {one.instance_id for one in context.memory.terminations}
+    dying = {
+        node.instance_id: node.instance.launched_at
+        for node in context.nodes
+        if node.phase == Phase.TERMINATING and node.launched_with and not node.was_ready
+    }
+    dead = {
+        one.instance_id: one.launched_at
+        for one in context.world.environment(context.environment.name).departed
+        if one.role == context.role.name and one.launched_at is not None
+    }
+    for instance_id, launched_at in {**dying, **dead}.items():
+        if instance_id not in asked:
+            why = f"{instance_id} was terminated before it was ready, and not by Hivequeen: EC2 tells its state reason"
+            yield _Failure(instance_id=instance_id, launched_at=launched_at, why=why)
+
+
+def _is_answered(failed: _Failure, nodes: Sequence[Node]) -> bool:
     """Whether a later launch than its own succeeded."""
-    launched_at = failed.instance.launched_at
-    return any(node.phase == Phase.READY and node.instance.launched_at > launched_at for node in nodes)
+    return any(node.phase == Phase.READY and node.instance.launched_at > failed.launched_at for node in nodes)
 
 
-def _streak(context: RoleContext, known: Trouble | None, failed: list[Node]) -> Trouble:
+def _streak(context: RoleContext, known: Trouble | None, failed: Sequence[_Failure]) -> Trouble:
     """The one that is remembered, or a new one: begun with the first of its failures, or by a commit just now."""
     content = content_digest(context.environment, context.role)
     if known is not None and known.content == content:
         return known
-    since = context.now if known is not None else min((n.instance.launched_at for n in failed), default=context.now)
+    since = context.now if known is not None else min((one.launched_at for one in failed), default=context.now)
     return Trouble(
         environment=context.environment.name,
         role=context.role.name,
@@ -119,7 +155,7 @@ def _has_succeeded(context: RoleContext, trouble: Trouble) -> bool:
 
 def _pause(trouble: Trouble, limit: int) -> timedelta:
     doublings = min(max(0, trouble.failures - limit), _DOUBLINGS_MAX)
-    return min(BACKOFF_MAX, CANARY_PAUSE * 2**doublings)
+    return min(BACKOFF_MAX, CANARY_PAUSE * (1 << doublings))
 
 
 def _is_paused(trouble: Trouble, now: datetime) -> bool:

@@ -18,7 +18,18 @@ from reconciler.model.memory import Cause, IntentState
 from reconciler.model.names import ChefName, InstanceId
 from reconciler.model.observed import InstanceState
 from reconciler.model.passes import Outcome, Result
-from tests.converge.outside import WHY, Outside, chef_environment, chef_role, launch, replay, start, stop, tag, terminate
+from tests.converge.outside import (
+    WHY,
+    Outside,
+    chef_environment,
+    chef_role,
+    launch,
+    replay,
+    start,
+    stop,
+    tag,
+    terminate,
+)
 from tests.plan.builders import CHECKOUT, WEB, instance_id, node
 
 

@@ -5,7 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.errors import Denied, HivequeenError, NoCapacity, QuotaReached, Refused, TokenMismatch, TokenSpent, Transient
+from reconciler.errors import (
+    Denied,
+    HivequeenError,
+    NoCapacity,
+    QuotaReached,
+    Refused,
+    TokenMismatch,
+    TokenSpent,
+    Transient,
+)
 from reconciler.model import tags
 from reconciler.model.actions import ReplaceNode
 from reconciler.model.desired import RootVolume

@@ -173,7 +173,7 @@ def test_a_streak_of_another_content_is_not_gone_on_with() -> None:
     ],
 )
 def test_what_is_refused_for_good_halts_the_role_at_once(
-    changes: dict[str, bool], *, counts: bool, halts: bool
+    changes: dict[str, Any], *, counts: bool, halts: bool
 ) -> None:
     made = judged(found(replace(REFUSED, **changes)))
     assert [one.is_halted for one in made] == ([halts] if counts else [])

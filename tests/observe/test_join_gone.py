@@ -117,3 +117,29 @@ def test_nothing_is_concluded_about_what_is_out_of_scope() -> None:
 def test_the_record_of_an_instance_out_of_scope_is_not_made() -> None:
     made = joined(reading(instance(1), names=["staging"]), desired(environment("staging")))
     assert made.facts == ()
+
+
+@pytest.mark.parametrize(
+    ("known", "live", "made", "is_said"),
+    [
+        pytest.param({}, {}, {}, True, id="it booted"),
+        pytest.param({"registered_at": NOW}, {}, {"chef": [in_chef(1, ohai_ago=None)]}, True, id="and registered"),
+        pytest.param({"ready_at": NOW - HOUR}, {}, {}, False, id="it was ready"),
+        pytest.param({}, {"tag": {tags.READY: "2026-11-01"}}, {}, False, id="ready by its tag"),
+        pytest.param({}, {}, {"chef": [in_chef(1)]}, False, id="it ran Chef, and nobody looked since"),
+        pytest.param({"intent": None}, {}, {}, False, id="nobody knows who launched it"),
+    ],
+)
+def test_of_our_launches_that_ended_before_they_were_ready_it_is_said_when_they_were_made(
+    known: dict[str, Any], live: dict[str, Any], made: dict[str, Any], *, is_said: bool
+) -> None:
+    remembered = remembering(record(1, **known), launches=[launch(1)])
+    result = joined(reading(instance(1, state=InstanceState.TERMINATED, **live), remembered=remembered, **made))
+    (one,) = result.observed.environments[CHECKOUT].departed
+    assert one.launched_at == (instance(1).launched_at if is_said else None)
+
+
+def test_a_copy_that_ended_is_none_of_our_launches() -> None:
+    remembered = remembering(record(1), record(2), launches=[launch(1)])
+    result = joined(reading(instance(1), instance(2, state=InstanceState.TERMINATED), remembered=remembered))
+    assert [one.launched_at for one in result.observed.environments[CHECKOUT].departed] == [None]

@@ -45,6 +45,7 @@ from reconciler.model.memory import (
     KnownEnvironment,
     LaunchParameters,
     Memory,
+    Termination,
 )
 from reconciler.model.names import ChefName, EnvironmentName, IntentToken, NodeName, RoleName, node_name, node_run_list
 from reconciler.model.observed import (
@@ -57,7 +58,7 @@ from reconciler.model.observed import (
     Phase,
 )
 from reconciler.model.plan import Plan
-from reconciler.model.rules import Rules
+from reconciler.model.rules import PRUNE_WINDOW, Rules
 from reconciler.plan import Context, guard, plan
 from tests.plan.builders import NOW, RULES, bare, instance_id, memory, observed
 
@@ -158,8 +159,17 @@ class Fleet:
             for fact in one.facts:
                 self._remember(fact)
             for action in one.actions:
+                if isinstance(action, TerminateNode):
+                    self._ask(action)
                 world = self.worlds.get(one.name) or bare(one.name)
                 self.worlds[one.name] = self._act(world, action)
+
+    def _ask(self, action: TerminateNode) -> None:
+        asked = Termination(
+            instance_id=action.instance_id, environment=action.environment, cause=action.cause, at=self.now
+        )
+        lately = [one for one in self.memory.terminations if self.now - one.at < PRUNE_WINDOW]
+        self.memory = replace(self.memory, terminations=(*lately, asked))
 
     def _act(self, world: ObservedEnvironment, action: Action) -> ObservedEnvironment:  # noqa: C901, PLR0911, PLR0912  the closed set, in one place
         match action:

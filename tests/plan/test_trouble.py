@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from reconciler.model.desired import Environment, ImageById
 from reconciler.model.digest import content_digest
 from reconciler.model.facts import RoleRecovered, RoleTroubled
-from reconciler.model.memory import Ending, EndingCause, KnownEnvironment, Memory, Trouble
-from reconciler.model.names import InstanceId
-from reconciler.model.observed import Node, Phase
+from reconciler.model.memory import Cause, Ending, EndingCause, KnownEnvironment, Memory, Trouble
+from reconciler.model.observed import Node, ObservedEnvironment, Phase
 from reconciler.model.plan import EnvironmentPlan
 from tests.plan.builders import (
     CHECKOUT,
@@ -25,6 +24,7 @@ from tests.plan.builders import (
     REVISION,
     RULES,
     WEB,
+    departed,
     desired,
     environment,
     generated,
@@ -34,6 +34,7 @@ from tests.plan.builders import (
     plan_one,
     role,
     said,
+    termination,
     there,
     trouble,
 )
@@ -343,6 +344,35 @@ def test_a_copy_that_somebody_launched_by_hand_says_nothing_about_our_launches()
     assert said(made.actions) == ["terminate_node 3", "terminate_node 4", "terminate_node 5"]
 
 
+def dying(number: int, **changes: Any) -> Node:
+    return node(number, phase=Phase.TERMINATING, age=MINUTE, **changes)
+
+
+@pytest.mark.parametrize(
+    ("world", "counts"),
+    [
+        pytest.param(there(nodes=[node(1), dying(2)]), True, id="it is dying"),
+        pytest.param(there(nodes=[node(1)], departed=[departed(2, launched_at=NOW - MINUTE)]), True, id="it is dead"),
+        pytest.param(there(nodes=[node(1), dying(2, was_ready=True)]), False, id="it had served"),
+        pytest.param(there(nodes=[node(1), dying(2, is_known=False)]), False, id="somebody's copy"),
+        pytest.param(there(nodes=[node(1)], departed=[departed(2)]), False, id="dead after it had served"),
+        pytest.param(
+            there(nodes=[node(1)], departed=[departed(2, role="worker", launched_at=NOW)]), False, id="another role's"
+        ),
+    ],
+)
+def test_a_node_that_ended_before_it_was_ready_failed(world: ObservedEnvironment, *, counts: bool) -> None:
+    """Else what EC2 ends as soon as it is launched would be launched again with every pass."""
+    found = judged(plan_one(HOME, world))
+    assert [one.failed for one in found] == ([{str(instance_id(2))}] if counts else [])
+    assert all("was terminated before it was ready, and not by Hivequeen" in one.message for one in found)
+
+
+def test_a_node_that_we_ended_ourselves_did_not_fail() -> None:
+    asked = memory(terminations=(termination(2, Cause.NEVER_READY),))
+    assert judged(plan_one(HOME, there(nodes=[node(1), dying(2)]), asked)) == []
+
+
 def test_one_roles_trouble_stops_no_other_role() -> None:
     home = environment(roles=[role("web"), role("worker", 1)])
     halted = trouble("a", content=content_digest(home, home.roles[WEB]), is_halted=True)
@@ -386,10 +416,9 @@ def test_without_a_quarantine_failed_nodes_go_at_once() -> None:
 
 def test_a_node_in_quarantine_says_why_and_how_long_and_nothing_looks_before() -> None:
     made = plan_one(HOME, there(nodes=[node(1), node(3), dead(2, 10 * MINUTE)]), rules=KEEPING)
-    assert [waiting.message for waiting in made.waiting] == [
-        f"web: {instance_id(2)} failed (not ready within 30 min: it never registered); "
-        "kept to be looked at until 12:50 (quarantine)"
-    ]
+    why = "not ready within 30 min: it never registered"
+    (waiting,) = made.waiting
+    assert waiting.message == (f"web: {instance_id(2)} failed ({why}); kept to be looked at until 12:50 (quarantine)")
     assert made.due_at == NOW + 50 * MINUTE
     assert made.is_converged
 
@@ -469,7 +498,7 @@ def test_never_more_live_nodes_than_declared_one_to_replace_with_and_one_in_quar
 
 def test_a_role_that_always_fails_is_tried_ever_more_rarely_and_comes_up_when_the_cause_is_gone() -> None:
     fleet = Fleet(desired=desired(environment(roles=[role(count=4)])), fails=1000)
-    launched: list[set[InstanceId]] = []
+    launched = []
     for _ in range(240):
         fleet.carry_out(fleet.plan())
         fleet.tick(MINUTE)

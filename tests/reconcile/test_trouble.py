@@ -218,6 +218,20 @@ def test_nodes_that_never_become_ready_are_replaced_and_then_tried_one_at_a_time
     assert world.counts() == {"production/web": 4}
 
 
+def test_instances_that_ec2_ends_as_soon_as_they_run_are_not_launched_with_every_pass(world: World) -> None:
+    """As it does where a volume's key may not be used: RunInstances succeeds all the same."""
+    world.commit(production=PRODUCTION.replace("count: 2", "count: 0"))
+    for _ in range(12 * 60):
+        done = world.reconcile()
+        for one in world.cloud.alive():
+            world.cloud.terminate_by_hand(one.instance_id)
+        world.clock.advance(5)
+    assert stalls(done) == ["BreakerOpen"]
+    assert len(world.cloud.everything()) < 4 + 10
+    world.settle(seconds=60, passes=40)
+    assert world.counts() == {"production/web": 4}
+
+
 def test_resuming_tries_all_at_once(world: World) -> None:
     world.commit(production=PRODUCTION.replace("count: 2", "count: 0"))
     assert stalls(pass_time(world, 30)) == ["BreakerOpen"]
