@@ -32,6 +32,7 @@ _TYPES: Final = {
 }
 _UNITS: Final = {"maxLength": "characters", "maxItems": "items", "maxProperties": "keys"}
 _NOTHING_WRITTEN: Final[Mapping[KeyPath, str]] = MappingProxyType({})
+_SHOWN_LENGTH_MAX: Final = 200  # of a message that may hold a whole value
 _BOOLEAN_WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off"})
 
 
@@ -107,8 +108,7 @@ class Schema:
         """
         for error in self._validator.iter_errors(tree):
             path: KeyPath = tuple(error.absolute_path)
-            said = error.schema.get("errorMessage") if isinstance(error.schema, dict) else None
-            text = f"must be {said}" if said else error.message
+            text = _objection(error)
             yield path, f"{dotted(path)}: {text}" if path else text
 
     def _faults(
@@ -150,6 +150,12 @@ def _homes(definition: Any) -> Iterator[tuple[str, str]]:
             yield from ((key, title[:1].lower() + title[1:]) for key in _offered(properties))
         for part in definition.values():
             yield from _homes(part)
+
+
+def _objection(error: ValidationError) -> str:
+    said = error.schema.get("errorMessage") if isinstance(error.schema, dict) else None
+    text = f"must be {said}" if said else error.message
+    return text if len(text) <= _SHOWN_LENGTH_MAX else f"{text[:_SHOWN_LENGTH_MAX]}…"
 
 
 def _value_fault(error: ValidationError, where: str, written: str | None) -> tuple[str, str]:

@@ -86,7 +86,7 @@ class Judge:
                 if not matches(instance_type, policy.instance_types):
                     yield Finding(
                         origin=role.origin("instance_type") or environment.origin,
-                        message=f"{_AGAINST}: roles.{role.name}.instance_type {instance_type} is not allowed",
+                        message=f"{_AGAINST}: instance_type {instance_type} is not allowed",
                         remedy=f"name one like {', '.join(policy.instance_types)}",
                     )
         nodes = _nodes(environment)
