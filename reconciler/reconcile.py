@@ -118,7 +118,7 @@ class Reconciler:
             first_boot=first_boot,
             is_stopping=is_stopping,
         )
-        self._spec = SpecReader(user_data_limit_bytes=user_data_limit_bytes)
+        self._spec = SpecReader(user_data_limit_bytes=user_data_limit_bytes, policy=settings.policy)
         self._history = History(ports.repository, folder=settings.repository.path)
         self._report = report
         self._knows_claim = knows_claim

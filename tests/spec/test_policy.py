@@ -128,11 +128,6 @@ def test_without_policy_nothing_is_violated() -> None:
             FILES,
             ["checkout.yml:3: branch: must be main or feature/…"],
         ),
-        (
-            Policy(schema={"properties": {"branch": {"not": {"enum": ["main", "x" * 300]}}}}),
-            FILES,
-            [f"production.yml:3: branch: 'main' should not be valid under {{'enum': ['main', '{'x' * 147}…"],
-        ),
     ],
 )
 def test_a_bound_and_what_is_said_beyond_it(
@@ -198,12 +193,13 @@ def test_the_schema_sees_what_is_merged_and_put_in() -> None:
     assert violators(judged(Policy(schema=schema), files)) == {"production"}
 
 
-def test_a_schema_may_simply_forbid() -> None:
+def test_what_a_schema_says_by_itself_is_cut_where_it_repeats_whole_values() -> None:
     desired = judged(Policy(schema={"properties": {"roles": {"properties": {"worker": False}}}}))
-    assert [line.startswith("production.yml:10: roles: False schema does not allow") for line in lines(desired)] == [
-        True
-    ]
-    assert all(len(line) < 300 for line in lines(desired))
+    assert {line.partition(" {")[0] for line in lines(desired)} == {
+        "checkout.yml:4: roles: False schema does not allow",
+        "production.yml:10: roles: False schema does not allow",
+    }
+    assert all(line.endswith("…") and len(line) < 300 for line in lines(desired))
 
 
 def test_a_schema_that_never_ends_is_told_and_breaks_nothing() -> None:
