@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from reconciler.errors import HivequeenError
 from reconciler.model.desired import Desired, Environment, ImageById
-from reconciler.model.memory import Memory, NodeRecord
+from reconciler.model.memory import ItemKind, Memory, NodeRecord
 from reconciler.model.names import (
     ChefName,
     EnvironmentName,
@@ -184,7 +184,14 @@ def _owners(roles: Mapping[str, ChefRole], environments: Mapping[str, ChefEnviro
 
 def _remembered_roles(memory: Memory) -> set[tuple[EnvironmentName, RoleName]]:
     nodes = {(record.environment, record.role) for record in memory.nodes.values()}
-    return nodes | {(one.environment, one.role) for one in memory.intents.values()} | {*memory.settled}
+    # What a teardown found is ticked off as gone only because it was asked for.
+    listed = {
+        parts
+        for known in memory.environments.values()
+        for item in (known.ending.items if known.ending is not None else ())
+        if item.kind is ItemKind.CHEF_ROLE and (parts := split_chef_role_name(item.name)) is not None
+    }
+    return nodes | listed | {(one.environment, one.role) for one in memory.intents.values()} | {*memory.settled}
 
 
 def _by_name(

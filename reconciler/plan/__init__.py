@@ -41,7 +41,6 @@ def plan_environment(name: EnvironmentName, context: Context) -> EnvironmentPlan
         return EnvironmentPlan(name=name, is_declared=name in desired.environments, stalls=(stall,))
     if name in desired.environments:
         return plan_declared(desired.environments[name], here, context)
-    known = context.memory.environments.get(name)
-    if not context.observed.is_full and (known is None or known.teardown_began_at is None):
+    if not context.observed.is_full and not context.has_begun(name):
         return None
     return plan_undeclared(here, context)

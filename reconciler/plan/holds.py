@@ -69,8 +69,6 @@ def with_what_follows(plan: EnvironmentPlan, held: Sequence[Action], context: Co
     later passes are subsets of what was approved, and the digest is the same in all of them until something happens.
     """
     found = removals(held)
-    if not found:
-        return found
     here = context.environment(plan.name)
     follow = {
         left

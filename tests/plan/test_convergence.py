@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 from reconciler.model import tags
 from reconciler.model.actions import TerminateNode
 from reconciler.model.desired import Desired, Environment, ImageById
-from reconciler.model.memory import Cause
+from reconciler.model.memory import Cause, ItemKind
 from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import Plan
+from reconciler.plan.guard import removals
 from tests.plan.builders import (
     CHECKOUT,
+    GRACIOUS,
     HOUR,
     IMAGE,
     NEW_IMAGE,
+    RULES,
     bare,
     departed,
     desired,
@@ -220,6 +223,67 @@ def test_a_launch_of_unknown_outcome_makes_no_second_fleet(count: int) -> None:
     assert stays(fleet)
 
 
+# --- a deleted file, and one that comes back in time ----------------------------------------------------------------
+
+
+def gracious(wanted: Desired) -> Fleet:
+    """A fleet whose teardowns wait five minutes, and whose guards are asked."""
+    fleet = converged(wanted)
+    fleet.rules, fleet.is_guarded = GRACIOUS, True
+    return fleet
+
+
+def passes(fleet: Fleet, count: int) -> list[Plan]:
+    made = []
+    for _ in range(count):
+        made.append(fleet.plan())
+        fleet.carry_out(made[-1])
+        fleet.tick(timedelta(minutes=1))
+    return made
+
+
+def test_a_file_restored_within_the_grace_finds_every_node_where_it_was() -> None:
+    fleet = gracious(declaring(3))
+    before = fleet.nodes(CHECKOUT, "web")
+    fleet.commit(desired())
+    assert acts(passes(fleet, 5)) == []
+    fleet.commit(declaring(3))
+    assert acts(fleet.settle()) == []
+    assert [one.instance for one in fleet.nodes(CHECKOUT, "web")] == [one.instance for one in before]
+    assert fleet.memory.environments[CHECKOUT].ending is None
+    assert stays(fleet)
+
+
+def test_a_second_deletion_has_a_grace_of_its_own() -> None:
+    fleet = gracious(declaring(1))
+    for _ in range(2):
+        fleet.commit(desired())
+        assert acts(passes(fleet, 5)) == []
+        fleet.commit(declaring(1))
+        passes(fleet, 1)
+    fleet.commit(desired())
+    assert [name.split()[0] for name in acts(passes(fleet, 6))] == ["terminate_node"]
+
+
+def test_after_the_grace_it_goes_and_the_receipt_says_when_each_thing_was_seen_gone() -> None:
+    fleet = gracious(declaring(2))
+    nodes, deleted_at = fleet.nodes(CHECKOUT, "web"), fleet.now
+    fleet.commit(desired())
+    fleet.settle()
+    assert fleet.worlds[CHECKOUT].is_empty
+    receipt = fleet.receipts[CHECKOUT]
+    assert {(item.kind, item.name) for item in receipt} == {
+        *((ItemKind.INSTANCE, one.instance_id) for one in nodes),
+        *((ItemKind.CHEF_NODE, one.name) for one in nodes),
+        *((ItemKind.CHEF_CLIENT, one.name) for one in nodes),
+        (ItemKind.CHEF_ROLE, "checkout-web"),
+        (ItemKind.CHEF_ENVIRONMENT, "checkout"),
+    }
+    assert all(at is not None and at > deleted_at + GRACIOUS.teardown_grace for at in receipt.values())
+    order = {kind: max(at for item, at in receipt.items() if at and item.kind is kind) for kind in ItemKind}
+    assert list(order.values()) == sorted(order.values())
+
+
 # --- whatever it begins with ----------------------------------------------------------------------------------------
 
 
@@ -285,3 +349,43 @@ def test_any_commit_on_any_converged_fleet_converges_and_loses_nothing_unasked(
         causes = {a.cause for p in made for e in p.environments for a in e.actions if isinstance(a, TerminateNode)}
         assert not any(cause.is_counted for cause in causes)
         assert stays(fleet)
+
+
+@settings(max_examples=60, deadline=None)
+@given(context=converged_worlds(), data=st.data())
+def test_restoring_any_files_within_the_grace_loses_nothing(context: Any, data: st.DataObject) -> None:
+    fleet = Fleet(
+        desired=context.desired,
+        worlds=dict(context.observed.environments),
+        memory=context.memory,
+        rules=GRACIOUS,
+        is_guarded=True,
+    )
+    assert fleet.settle() == []
+    worlds = dict(fleet.worlds)
+    gone = data.draw(st.sets(st.sampled_from(NAMES), min_size=1))
+    fleet.commit(desired(*(one for name, one in context.desired.environments.items() if name not in gone)))
+    assert acts(passes(fleet, data.draw(st.integers(1, 5)))) == []
+    fleet.commit(context.desired)
+    assert acts(passes(fleet, 3)) == []
+    assert fleet.worlds == worlds
+    assert fleet.plan().is_empty
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_every_removal_of_a_teardown_is_on_its_receipt_and_seen_gone_at_its_end(data: st.DataObject) -> None:
+    homes = {name: data.draw(environments(name)) for name in NAMES[:2]}
+    worlds = {name: data.draw(tame(home, 100 * n)) for n, (name, home) in enumerate(homes.items(), start=1)}
+    fleet = Fleet(desired=desired(*homes.values()), worlds=worlds)
+    passes(fleet, data.draw(st.integers(0, 4)))  # nodes may boot, fail or be replaced when the files go
+    fleet.plan()  # so that both are remembered
+    fleet.rules = data.draw(st.sampled_from([RULES, GRACIOUS]))
+    fleet.commit(desired())
+    made = fleet.settle()
+    for name in homes:
+        removed = {one.target for p in made for e in p.environments if e.name == name for one in removals(e.actions)}
+        receipt = fleet.receipts[name]
+        assert removed <= {item.name for item in receipt}
+        assert None not in receipt.values()
+        assert fleet.worlds[name].is_empty

@@ -200,6 +200,15 @@ def test_a_scoped_look_says_nothing_about_it() -> None:
     assert plan(seen).environments == ()
 
 
+def test_of_what_could_not_be_read_nothing_is_decided() -> None:
+    unreadable = observed(HERE, unreadable={CHECKOUT: ("403", "grant READ")})
+    made = planned(plan(context(desired(), unreadable, ending(HOUR), rules=GRACIOUS)))
+    assert (made.actions, made.facts) == ((), ())
+    assert [(stall.reason, stall.message, stall.remedy) for stall in made.stalls] == [
+        ("Unreadable", "403", "grant READ")
+    ]
+
+
 # --- when to look again ---------------------------------------------------------------------------------------------
 
 

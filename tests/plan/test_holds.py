@@ -307,82 +307,68 @@ FOUR = [node(n, of=SHRUNK) for n in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize(
-    ("home", "world", "remembered", "rule", "actor", "until"),
+    ("home", "world", "remembered", "verdict"),
     [
         pytest.param(
             environment(),
             bare(CHECKOUT),
             {"suspensions": (suspension(CHECKOUT, until=NOW + HOUR),)},
-            Guard.SUSPENDED,
-            "jessica",
-            NOW + HOUR,
+            (Guard.SUSPENDED, "jessica", NOW + HOUR),
             id="suspended by a person for a while",
         ),
         pytest.param(
             environment(),
             bare(CHECKOUT),
             {"suspensions": (suspension(None),)},
-            Guard.SUSPENDED,
-            "jessica",
-            None,
+            (Guard.SUSPENDED, "jessica", None),
             id="suspended by a person for good",
         ),
         pytest.param(
-            environment(suspend=True), bare(CHECKOUT), {}, Guard.SUSPENDED, JESSICA, None, id="suspended by its file"
+            environment(suspend=True), bare(CHECKOUT), {}, (Guard.SUSPENDED, JESSICA, None), id="suspended by its file"
         ),
         pytest.param(
             environment(),
             there(nodes=[node(1)]),
             {"taken_over_at": NOW - MINUTE},
-            Guard.TAKE_OVER,
-            "",
-            NOW + 4 * MINUTE,
+            (Guard.TAKE_OVER, "", NOW + 4 * MINUTE),
             id="no launch after a take-over",
         ),
         pytest.param(
             environment(),
             there(nodes=[node(1), node(2), node(3)]),
             {"taken_over_at": NOW - HOUR},
-            Guard.TAKE_OVER,
-            JESSICA,
-            NOW + 23 * HOUR,
+            (Guard.TAKE_OVER, JESSICA, NOW + 23 * HOUR),
             id="no removal after a take-over",
         ),
         pytest.param(
             SHRUNK,
             there(SHRUNK, FOUR),
             {"settled": settled((CHECKOUT, WEB, 4))},
-            Guard.PROTECTED,
-            JESSICA,
-            None,
+            (Guard.PROTECTED, JESSICA, None),
             id="a protected environment is halved",
         ),
         pytest.param(
             None,
             there(SHRUNK, FOUR),
             {"environments": known(CHECKOUT, ending=ending_since(NOW, author="Tom <tom@example.com>"))},
-            Guard.PROTECTED,
-            "Tom <tom@example.com>",
-            None,
+            (Guard.PROTECTED, "Tom <tom@example.com>", None),
             id="a protected environment loses its file",
         ),
         pytest.param(
             environment(),
             there(nodes=STOPPED),
             {},
-            Guard.PRUNE_NODES,
-            "",
-            None,
+            (Guard.PRUNE_NODES, "", None),
             id="nodes go that no commit asked for",
         ),
     ],
 )
 def test_a_hold_names_who_is_behind_it_and_when_it_ends(
-    home: Any, world: Any, remembered: dict[str, Any], rule: Guard, actor: str, until: datetime | None
+    home: Any, world: Any, remembered: dict[str, Any], verdict: tuple[Guard, str, datetime | None]
 ) -> None:
     made = guarded(home, world, memory(**remembered), commit=commit())
-    assert [(hold.guard, hold.actor, hold.until) for hold in made.blocked] == [(rule, actor, until)]
-    assert made.due_at == until
+    assert [(hold.guard, hold.actor, hold.until) for hold in made.blocked] == [verdict]
+    assert made.due_at == verdict[2]
 
 
 def test_a_history_that_cannot_be_read_names_nobody() -> None:

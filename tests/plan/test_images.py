@@ -92,3 +92,9 @@ def test_a_refresh_that_fails_leaves_the_pin_in_force() -> None:
     why = {(CHECKOUT, WEB): ("AccessDenied", "allow ssm:GetParameter")}
     made = plan_one(HOME, there(HOME, [node(1), node(2)], **PINNED), unresolved=why)
     assert (made.actions, made.stalls) == ((), ())
+
+
+def test_where_the_pin_was_deleted_with_its_role_the_image_that_serves_takes_its_place() -> None:
+    world = there(HOME, [node(1), node(2)], **PINNED | {"chef_roles": {}})
+    made = plan_with(HOME, world, resolved=NEW_IMAGE)
+    assert [type(action) for action in made.actions] == [EnsureChefRole]

@@ -23,7 +23,8 @@ from reconciler.model.actions import (
     TerminateNode,
 )
 from reconciler.model.desired import ImageById
-from reconciler.model.facts import RoleSettled, TeardownBegan
+from reconciler.model.facts import EndingCancelled, RoleSettled, TeardownBegan, TeardownItems
+from reconciler.model.memory import Item, ItemKind
 from reconciler.model.names import InstanceId
 from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan
@@ -158,7 +159,8 @@ def test_a_frozen_environment_has_no_action_ever(world: Context) -> None:
     for made in both(world):
         for one in made.environments:
             if one.name in world.desired.frozen:
-                assert (one.actions, one.blocked, one.facts) == ((), (), ())
+                assert (one.actions, one.blocked) == ((), ())
+                assert not any(not isinstance(fact, EndingCancelled) for fact in one.facts)
 
 
 @many
@@ -206,6 +208,36 @@ def test_a_scoped_look_begins_no_teardown_and_sweeps_nothing(world: Context) -> 
             assert known.teardown_began_at is not None
 
 
+@many
+@given(world=random_worlds())
+def test_orphans_in_chef_go_only_in_full_looks_and_when_they_were_seen_long_ago(world: Context) -> None:
+    for one in plan(world).environments:
+        if one.name in world.memory.environments or one.name in world.desired.environments:
+            continue  # there a commit may have asked for it
+        for action in one.actions:
+            match action:
+                case DeleteChefRole():
+                    item = Item(kind=ItemKind.CHEF_ROLE, name=action.chef_role)
+                case DeleteChefEnvironment():
+                    item = Item(kind=ItemKind.CHEF_ENVIRONMENT, name=action.chef_environment)
+                case _:
+                    continue
+            assert world.observed.is_full
+            assert world.memory.orphans[item] + world.rules.orphan_age <= world.now
+
+
+@many
+@given(world=random_worlds())
+def test_what_a_teardown_removes_is_on_its_receipt(world: Context) -> None:
+    for one in both(world)[1].environments:
+        known = world.memory.environments.get(one.name)
+        if one.is_declared or known is None:
+            continue
+        listed = {item.name for fact in one.facts if isinstance(fact, TeardownItems) for item in fact.found}
+        listed |= {item.name for item in known.ending.items} if known.ending is not None else set()
+        assert {gone.target for gone in removals(one.actions)} <= listed
+
+
 # --- guards ---------------------------------------------------------------------------------------------------------
 
 
@@ -249,6 +281,32 @@ def test_whoever_may_not_write_does_nothing(world: Context) -> None:
     ):
         assert actions_of(made) == []
         assert not any(isinstance(fact, TeardownBegan) for one in made.environments for fact in one.facts)
+
+
+@many
+@given(world=random_worlds())
+def test_within_the_grace_nothing_of_an_ending_environment_is_touched(world: Context) -> None:
+    for one in both(world)[1].environments:
+        known = world.memory.environments.get(one.name)
+        if one.name in world.desired.names or known is None or known.teardown_began_at is not None:
+            continue
+        began_at = known.ending.at if known.ending is not None else NOW
+        if began_at + world.rules.teardown_grace > NOW:
+            assert one.actions == ()
+            assert not any(isinstance(fact, TeardownBegan | TeardownItems) for fact in one.facts)
+
+
+@many
+@given(world=random_worlds())
+def test_whatever_ends_by_itself_is_looked_at_when_it_does(world: Context) -> None:
+    _, guarded = both(world)
+    for one in guarded.environments:
+        for hold in one.blocked:
+            if hold.until is not None and hold.until > NOW:
+                assert one.due_at is not None
+                assert guarded.requeue_after_s is not None
+                assert one.due_at <= hold.until
+                assert guarded.requeue_after_s <= (one.due_at - NOW).total_seconds()
 
 
 @many
@@ -299,5 +357,6 @@ def test_a_hold_that_approval_lifts_lists_what_would_be_removed(world: Context) 
     for one in both(world)[1].environments:
         for hold in one.blocked:
             assert hold.actions
-            assert not hold.digest or removals(hold.actions)
+            assert not hold.digest or removals(hold.actions) <= hold.removals
+            assert bool(hold.digest) == bool(hold.removals)
             assert hold.message and hold.remedy

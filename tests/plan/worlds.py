@@ -16,27 +16,32 @@ from reconciler.model.memory import (
     Cause,
     Intent,
     IntentState,
+    Item,
+    ItemKind,
     KnownEnvironment,
     Memory,
     Suspension,
     Termination,
     Trouble,
 )
-from reconciler.model.names import EnvironmentName, IntentToken, RoleName
+from reconciler.model.names import EnvironmentName, IntentToken, RoleName, chef_role_name
 from reconciler.model.observed import Node, ObservedEnvironment, Phase
 from reconciler.plan import Context
 from tests.plan.builders import (
+    GRACIOUS,
     HOUR,
     IMAGE,
     MINUTE,
     NEW_IMAGE,
     NOW,
     REVISION,
+    RULES,
     bare,
     broken,
     context,
     departed,
     desired,
+    ending_since,
     environment,
     foreign_environment,
     foreign_role,
@@ -55,6 +60,10 @@ ROLES = tuple(RoleName(name) for name in ("web", "worker", "gone"))
 IMAGES = (IMAGE, NEW_IMAGE)
 AGES = (timedelta(0), 4 * MINUTE, 20 * MINUTE, 59 * MINUTE, 2 * HOUR, 25 * HOUR)
 KEYS = tuple(product(NAMES, ROLES))
+ITEMS = (
+    *(Item(kind=ItemKind.CHEF_ROLE, name=chef_role_name(*key)) for key in KEYS),
+    *(Item(kind=ItemKind.CHEF_ENVIRONMENT, name=name) for name in NAMES),
+)
 
 # Strategies are made once and choose among ready combinations: most of the time of a property goes into drawing.
 _ROLE = st.sampled_from(list(product(range(5), IMAGES)))
@@ -84,13 +93,15 @@ _TROUBLES = st.lists(
     max_size=2,
     unique_by=lambda one: one[0],
 )
+_TERMINATIONS = st.lists(
+    st.sampled_from(list(product(range(100, 110), NAMES, Cause))), max_size=2, unique_by=lambda one: one[0]
+)
 _MEMORY = st.fixed_dictionaries(
     {
-        "known": st.lists(st.sampled_from(list(product(NAMES, (None, None, NOW - MINUTE)))), max_size=3),
+        "known": st.lists(st.sampled_from(list(product(NAMES, (None, None, NOW - MINUTE), (None, *AGES)))), max_size=3),
+        "orphans": st.dictionaries(st.sampled_from(ITEMS), st.sampled_from([NOW - age for age in AGES]), max_size=4),
         "settled": st.dictionaries(st.sampled_from(KEYS), st.integers(0, 5), max_size=4),
-        "terminations": st.lists(
-            st.sampled_from(list(product(range(100, 110), NAMES, Cause))), max_size=2, unique_by=lambda one: one[0]
-        ),
+        "terminations": _TERMINATIONS,
         "teardowns": st.dictionaries(st.sampled_from(NAMES), st.just(NOW), max_size=2),
         "taken_over_at": st.sampled_from([None, None, None, NOW - MINUTE, NOW - HOUR]),
         "suspended": st.lists(st.sampled_from(NAMES), max_size=1),
@@ -180,9 +191,15 @@ def memories(draw: st.DrawFn, homes: dict[EnvironmentName, Environment]) -> Memo
     troubles = [_trouble(homes, kind) for kind in draw(_TROUBLES)]
     return memory(
         environments={
-            name: KnownEnvironment(name=name, declared_by=REVISION, teardown_began_at=began)
-            for name, began in said["known"]
+            name: KnownEnvironment(
+                name=name,
+                declared_by=REVISION,
+                teardown_began_at=began,
+                ending=None if ended is None else ending_since(NOW - ended),
+            )
+            for name, began, ended in said["known"]
         },
+        orphans=said["orphans"],
         settled=said["settled"],
         intents=intents(*(intent for home in homes.values() for intent in _intents(home, draw(_INTENTS)))),
         troubles={(one.environment, one.role): one for one in troubles},
@@ -211,7 +228,8 @@ def random_worlds(draw: st.DrawFn, *, is_full: bool | None = None) -> Context:
     wanted = desired(*(homes[name] for name, fate in fates.items() if fate == "declared"), frozen=frozen)
     worlds = [draw(existing(home, 100 * n)) for n, home in enumerate(homes.values(), start=1)]
     full = draw(st.booleans()) if is_full is None else is_full
-    return context(wanted, observed(*worlds, is_full=full), draw(memories(homes)))
+    rules = draw(st.sampled_from([RULES, GRACIOUS]))
+    return context(wanted, observed(*worlds, is_full=full), draw(memories(homes)), rules=rules)
 
 
 @st.composite

@@ -9,7 +9,6 @@ from reconciler.model.memory import Approval, Suspension
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.passes import Pass
 from reconciler.model.plan import Blocked, Guard
-from reconciler.plan.guard import removals
 from reconciler.settings import Mode
 from tests.reconcile.world import CHECKOUT, EVERYTHING, PRODUCTION, World
 
@@ -20,11 +19,13 @@ def blocked(done: Pass, guard: Guard) -> list[Blocked]:
     return found + [one for plan in done.plan.environments for one in plan.blocked if one.guard is guard]
 
 
-def approve(world: World, hold: Blocked) -> None:
+def approve(world: World, *holds: Blocked) -> None:
+    """What an operator's yes to one digest records; several environments may share it."""
     now = world.clock.now()
+    (digest,) = {hold.digest for hold in holds}
     approval = Approval(
-        digest=hold.digest,
-        removals=removals(hold.actions),
+        digest=digest,
+        removals=frozenset(gone for hold in holds for gone in hold.removals),
         actor="ops",
         at=now,
         expires_at=now + timedelta(hours=24),
@@ -210,8 +211,7 @@ def test_a_revision_that_declares_nothing_is_held_as_a_whole(world: World) -> No
     holds = blocked(done, Guard.EMPTY_REVISION)
     assert len({one.digest for one in holds}) == 1
     assert len(world.cloud.alive()) == 12
-    whole = replace(holds[0], actions=tuple(action for one in holds for action in one.actions))
-    approve(world, whole)
+    approve(world, *holds)
     world.settle()
     assert world.counts() == {}
 
@@ -304,6 +304,6 @@ def test_an_approved_teardown_begins_at_once_though_only_its_name_wakes_the_loop
     world.settle()
     world.repository.push({"README.md": "nothing left"})
     holds = blocked(world.reconcile(), Guard.EMPTY_REVISION)
-    approve(world, replace(holds[0], actions=tuple(action for one in holds for action in one.actions)))
+    approve(world, *holds)
     world.reconcile("checkout", "production")
     assert world.counts() == {}
