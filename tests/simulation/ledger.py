@@ -29,6 +29,7 @@ class Machine:
     ended_at: datetime | None = None  # when its termination began
     was_retagged: bool = False  # by hand
     never_boots: bool = False
+    given: dict[str, str] = field(default_factory=dict)  # what it was told when it registered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from reconciler.enroll.report import FirstRuns
 from reconciler.model.observed import Instance
 from reconciler.sandbox.authority import new_key, sign
 from reconciler.sandbox.ec2_account import Launched
-from tests.enroll.world import AWS, Form, form_of
+from tests.enroll.world import Form, form_of
 from tests.fakes.chef import FakeChefServer
 from tests.fakes.clock import FakeClock
 

@@ -49,8 +49,7 @@ def _lift(world: SimulatedWorld, one: EnvironmentPlan, blocked: Blocked) -> None
             world.daemon.operations.resume(
                 None if "--all" in blocked.remedy else EnvironmentName(one.name), actor=ACTOR
             )
-        case Guard.SUSPENDED:
-            file = world.files[one.name]
+        case Guard.SUSPENDED if (file := world.files.get(one.name)) is not None and file.suspend:
             world.commit({**world.files, one.name: replace(file, suspend=False)})
         case Guard.PROTECTED if not blocked.digest:
             # Restore the file with `protected: false`; it is deleted again once that is applied.
@@ -105,6 +104,12 @@ def _tidy(world: SimulatedWorld, done: Pass) -> None:
     for name in sorted(world.to_delete & quiet):
         world.to_delete.discard(name)
         world.commit({stem: file for stem, file in world.files.items() if stem != name})
+    for there in done.observed.environments.values() if done.observed is not None else ():
+        for node in there.nodes:
+            # Stale means: somebody must look. Of some, older than the journal, it turns out that they never ran Chef.
+            machine = world.ledger.machines[node.instance_id]
+            if node.is_stale and machine.ready_at is None and machine.ended_at is None:
+                world.terminate_by_hand(node.instance)
     for foreign in done.observed.foreign if done.observed is not None else ():
         kind, name = foreign.kind, foreign.name
         if kind == "instance":

@@ -107,6 +107,4 @@ def shrink(failed: Run) -> Run:
 
 
 def _with_steps(script: Script, steps: Sequence[Step]) -> Script:
-    return Script(
-        seed=script.seed, grace_s=script.grace_s, quarantine_s=script.quarantine_s, steps=tuple(steps)
-    )
+    return Script(seed=script.seed, grace_s=script.grace_s, quarantine_s=script.quarantine_s, steps=tuple(steps))

@@ -62,7 +62,9 @@ class Scene:
         reasons = [self._why(machine, *identity) for identity in self.identities(machine)]
         return next((reason for reason in reasons if reason is not None), None)
 
-    def _why(self, machine: Machine, environment: str, role: str) -> str | None:
+    def _why(  # noqa: PLR0911  a decision table reads best as one
+        self, machine: Machine, environment: str, role: str
+    ) -> str | None:
         wanted = self.ledger.desired.get(environment)
         if wanted is None:
             return "undeclared"
@@ -73,7 +75,7 @@ class Scene:
             return "undeclared role"
         if self.is_drifted(machine, shape):
             return "drift"
-        if machine.ready_at is None and self.has_failed(machine):
+        if not self.is_known_ready(machine) and self.has_failed(machine):
             return "failed"
         stopped_at = machine.stopped_at
         if stopped_at is not None and self.now - stopped_at + self.slack >= self.rules.orphan_age:
@@ -104,6 +106,13 @@ class Scene:
             return True
         at = self.ledger.retagged_at.get(instance_id)
         return at is not None and self.now - at < self.slack
+
+    def is_known_ready(self, machine: Machine) -> bool:
+        """It is ready, and the daemon can know: Chef's search may lag, and until then a node has not served."""
+        record = self.journal.memory.nodes.get(machine.instance_id)
+        live = self.instance(machine.instance_id)
+        is_marked = machine.is_ours and live is not None and tags.READY in live.tags
+        return machine.ready_at is not None and (is_marked or (record is not None and record.ready_at is not None))
 
     def owner_of(self, wanted_attributes: Mapping[str, object]) -> str:
         owner = Ownership.read(wanted_attributes)  # type: ignore[arg-type]  # JSON
@@ -177,6 +186,3 @@ def _environment_of(kind: str, name: str) -> str:
         joined = split_chef_role_name(name)
         return joined[0] if joined is not None else ""
     return name
-
-
-

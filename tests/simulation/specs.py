@@ -37,7 +37,7 @@ class RoleShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """One environment file. A role that an extending file names is given whole, the others are inherited."""
+    """One environment file. Of a role that an extending file names, only an unset key and label are inherited."""
 
     roles: Mapping[str, RoleShape] = field(default_factory=lambda: MappingProxyType({}))
     branch: int = 0
@@ -112,9 +112,13 @@ def _resolve(stem: str, files: Files, below: tuple[str, ...]) -> Declared | Froz
         if isinstance(parent, Frozen):
             return FROZEN
         inherited = dict(parent.roles)
-    return Declared(
-        roles={**inherited, **file.roles}, protected=file.protected, suspend=file.suspend, branch=file.branch
-    )
+    merged = {
+        name: replace(shape, key=shape.key or inherited[name].key, label=shape.label or inherited[name].label)
+        if name in inherited
+        else shape
+        for name, shape in file.roles.items()
+    }
+    return Declared(roles={**inherited, **merged}, protected=file.protected, suspend=file.suspend, branch=file.branch)
 
 
 def paths(files: Files) -> Mapping[str, str]:

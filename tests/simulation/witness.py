@@ -14,7 +14,8 @@ from tests.simulation.deeds import (
     Termination,
     Touch,
 )
-from tests.simulation.invariants import Scene, Violation, judge
+from tests.simulation.invariants import Violation, judge
+from tests.simulation.scene import Scene
 from tests.simulation.wire import Call
 
 _REMOVALS = {
@@ -58,7 +59,9 @@ class Witness:
         self._scene.note_machines(made, parameters, token=token)
         return Launch(token=token, parameters=parameters, made=made)  # type: ignore[arg-type]  # a token as the port has it
 
-    def _deed_before(self, call: Call, arguments: tuple[Any, ...]) -> Deed | None:
+    def _deed_before(  # noqa: PLR0911  one case for each kind of deed
+        self, call: Call, arguments: tuple[Any, ...]
+    ) -> Deed | None:
         chef = self._scene.chef
         match call.operation:
             case "terminate":

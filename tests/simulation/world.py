@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from reconciler.adapters.ec2_pace import Pace
 from reconciler.errors import HivequeenError
 from reconciler.model.names import ChefName, IntentToken, NodeName, RevisionId
 from reconciler.model.observed import Instance, InstanceState
 from reconciler.model.passes import Pass, Scope
 from reconciler.model.tags import FLEET
+from reconciler.sandbox.ec2_throttling import Throttling
 from reconciler.settings import Settings
 from tests.fakes.chef import FakeChefServer
 from tests.fakes.clock import FakeClock
@@ -25,6 +27,8 @@ from tests.simulation.wire import Crash, Exchange, Line
 from tests.simulation.witness import Witness
 
 EVERYTHING = Scope(environments=None, because="simulation")
+
+NO_REVISION = RevisionId("")
 
 
 @dataclass(slots=True)
@@ -47,11 +51,15 @@ class SimulatedWorld:
     daemon: daemons.Daemon = field(init=False)
     other: daemons.Daemon | None = None  # a second one, that should not be there
     settings: Settings = field(init=False)
-    tip: RevisionId = RevisionId("")
+    tip: RevisionId = NO_REVISION
     to_delete: set[str] = field(default_factory=set)  # restored by the person, only to be deleted again
 
     def __post_init__(self) -> None:
-        self.cloud = FakeCloud(clock=self.clock)
+        self.cloud = FakeCloud(
+            clock=self.clock,
+            throttling=Throttling(self.clock.now),
+            pace=Pace(lambda: self.clock.now().timestamp()),
+        )
         self.exchange = Exchange(clock=self.clock)
         self.settings = daemons.settings(grace_s=self.grace_s, quarantine_s=self.quarantine_s)
         self.commit({})
@@ -153,6 +161,8 @@ class SimulatedWorld:
             for failure in done.failures
             if failure.message.startswith("a defect")
         )
+        if (throttled := sum(self.cloud.throttled.values())) > 0:
+            self.violations.append(Violation(rule="modelled buckets are never exceeded", evidence=f"{throttled} calls"))
         if daemon.teller is not None:
             daemon.teller.tell(done)
         self.last = done
@@ -196,11 +206,13 @@ class SimulatedWorld:
             done = self.daemon.reconciler.preview(EVERYTHING)
         except HivequeenError:
             return None
-        if done.plan is None or done.failures:
+        if done.plan is None or done.failures or done.revision != self.tip:
             return None
         return {
             str(one.name): [
-                " ".join(str(getattr(action, field, "")) for field in ("name", "role", "instance_id", "node", "batches"))
+                " ".join(
+                    str(getattr(action, field, "")) for field in ("name", "role", "instance_id", "node", "batches")
+                )
                 for action in one.actions
             ]
             for one in done.plan.environments
@@ -231,14 +243,14 @@ class SimulatedWorld:
 
     def boot_one(self, instance: Instance, *, ok: bool) -> None:
         machine = self.ledger.machines[instance.instance_id]
-        if machine.reported_failure and not ok:
-            return
+        ok = ok and not machine.reported_failure  # what failed once says so until it is heard
 
         def enroll() -> None:
             given = machines.register(instance, self.cloud.account_id, self.daemon.enrollment)
             if given is None:
                 return
             if ok:
+                machine.given = given
                 machines.run_chef(given, self.chef, self.clock)
                 machine.ready_at = machine.ready_at or self.clock.now()
             else:
@@ -252,18 +264,9 @@ class SimulatedWorld:
 
     def run_chef(self) -> None:
         """The timer of every ready node comes round."""
-        stored = self.chef.stored_nodes
         for machine in self.ledger.machines.values():
-            if machine.ready_at is None or machine.ended_at is not None or machine.stopped_at is not None:
-                continue
-            for name in [one for one in stored if one.endswith(machine.instance_id.removeprefix("i-"))]:
-                node = stored[name]
-                self.chef.save_node(
-                    name,
-                    chef_environment=node.chef_environment,
-                    run_list=node.run_list,
-                    ohai_time=self.clock.now().timestamp(),
-                )
+            if machine.given and machine.ready_at and machine.ended_at is None and machine.stopped_at is None:
+                machines.run_chef(machine.given, self.chef, self.clock)
 
     # --- what others do by hand ---------------------------------------------------------------------------------------
 
@@ -286,7 +289,7 @@ class SimulatedWorld:
         self.ledger.retagged_at[instance.instance_id] = self.clock.now()
 
     def copy_by_hand(self, instance: Instance) -> None:
-        """"Launch more like this": every tag is copied."""
+        """ "Launch more like this": every tag is copied."""
         parameters = self.cloud.parameters_of(instance.instance_id)
         alike = replace(parameters, count=1, tags=tuple(sorted(instance.tags.items())))
         made = self.cloud.launch_by_hand(alike)

@@ -54,7 +54,11 @@ def orphans_have_age(deed: Deed, scene: Scene) -> Iterator[str]:
         return
     since = scene.ledger.made_by_hand.get((deed.kind, deed.name))
     environments = scene.environments_of(deed)
-    if since is not None and not environments & {*scene.ledger.protected} and scene.now - since < scene.rules.orphan_age:
+    if (
+        since is not None
+        and not environments & {*scene.ledger.protected}
+        and scene.now - since < scene.rules.orphan_age
+    ):
         yield f"Chef {deed.kind} {deed.name} goes {(scene.now - since).total_seconds():.0f} s after somebody made it"
 
 

@@ -4,9 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 
-from reconciler.model import tags
 from reconciler.model.memory import Cause
-from reconciler.model.names import InstanceId
 from tests.simulation.deeds import ChefRemoval, Deed, Termination
 from tests.simulation.ledger import Machine
 from tests.simulation.scene import Scene
@@ -34,11 +32,7 @@ def _is_borne_out(cause: Cause, machine: Machine, scene: Scene, environment: str
     most = scene.ledger.declared_before.get((environment, role), 0)
     match cause:
         case Cause.NEVER_READY:
-            record = scene.journal.memory.nodes.get(machine.instance_id)
-            live = scene.instance(machine.instance_id)
-            is_known = record is not None and record.ready_at is not None
-            is_marked = machine.is_ours and live is not None and tags.READY in live.tags
-            return machine.ready_at is None or not (is_known or is_marked)
+            return not scene.is_known_ready(machine)
         case Cause.SCALE_DOWN:
             return shape is not None and most > shape.count
         case Cause.TEARDOWN:
@@ -54,7 +48,7 @@ def nodes_per_hour(deed: Deed, scene: Scene) -> Iterator[str]:
     """Those that no commit asked for, of one environment: one, or a tenth."""
     if not isinstance(deed, Termination):
         return
-    going: dict[str, list[InstanceId]] = defaultdict(list)
+    going: dict[str, list[str]] = defaultdict(list)
     for instance_id in deed.ended:
         cause = scene.claimed_cause(instance_id)
         if (cause is None or cause.is_counted) and not scene.is_approved(instance_id):
@@ -63,10 +57,7 @@ def nodes_per_hour(deed: Deed, scene: Scene) -> Iterator[str]:
         lately = [
             one.instance_id
             for one in scene.ledger.ended
-            if one.environment == environment
-            and one.counts
-            and not one.is_approved
-            and scene.now - one.at < WINDOW
+            if one.environment == environment and one.counts and not one.is_approved and scene.now - one.at < WINDOW
         ]
         living = [
             one for one in scene.ledger.machines.values() if one.environment == environment and one.ended_at is None

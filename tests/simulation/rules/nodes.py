@@ -7,7 +7,6 @@ from datetime import timedelta
 from reconciler.model import tags
 from reconciler.model.facts import NodeGone
 from tests.simulation.deeds import Deed, Launch, Recorded, Termination, Touch
-from tests.simulation.ledger import Machine
 from tests.simulation.scene import Scene
 from tests.simulation.specs import Declared, RoleShape
 
@@ -37,7 +36,7 @@ def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
         for one in scene.ledger.of_role(environment, role)
         if one.is_ours and one.stopped_at is None and not one.was_retagged
     ]
-    failed = [one for one in living if one.ready_at is None and scene.has_failed(one)]
+    failed = [one for one in living if not scene.is_known_ready(one) and scene.has_failed(one)]
     drifted = [one for one in living if scene.is_drifted(one, shape)]
     allowed = shape.count + (1 if drifted else 0)
     if len(living) - len(failed) > allowed:
@@ -68,31 +67,25 @@ def never_in_spec(deed: Deed, scene: Scene) -> Iterator[str]:
     """Each has a reason of its own, or is one of too many."""
     if not isinstance(deed, Termination):
         return
-    unexplained: dict[tuple[str, str], list[Machine]] = defaultdict(list)
+    unexplained: dict[tuple[str, str], list[str]] = defaultdict(list)
     for instance_id in deed.ended:
         machine = scene.ledger.machines[instance_id]
         if scene.why_it_may_go(machine) is None:
-            unexplained[machine.environment, machine.role].append(machine)
-    for (environment, role), machines in unexplained.items():
+            unexplained[machine.environment, machine.role].append(instance_id)
+    for (environment, role), ids in unexplained.items():
         shape = _shape(scene, environment, role)
-        living = [
-            one
-            for one in scene.ledger.of_role(environment, role)
-            if one.stopped_at is None and scene.is_tagged(one.instance_id)
-        ]
-        explained = [
-            one for one in living if one.instance_id in deed.ended and scene.why_it_may_go(one) is not None
-        ]
+        living = [one for one in scene.ledger.of_role(environment, role) if scene.is_tagged(one.instance_id)]
+        explained = [one for one in living if one.instance_id in deed.ended and scene.why_it_may_go(one) is not None]
         excess = len(living) - len(explained) - shape.count if shape is not None else 0
-        if len(machines) > max(0, excess):
+        if len(ids) > max(0, excess):
             yield (
-                f"{[one.instance_id for one in machines]} of {environment}/{role} are as {_revision(scene)} declares, "
+                f"{ids} of {environment}/{role} are as {_revision(scene)} declares, "
                 f"{len(living)} live, {shape.count if shape else 'frozen'} wanted"
             )
 
 
 def enough_serve(deed: Deed, scene: Scene) -> Iterator[str]:
-    """Neither drift nor surplus takes a serving node while fewer than declared would be left."""
+    """Neither drift nor surplus takes a serving node while fewer than declared would be left, unless somebody said so."""
     if not isinstance(deed, Termination):
         return
     places = {(one.environment, one.role) for one in map(scene.ledger.machines.__getitem__, deed.ended)}
@@ -103,9 +96,9 @@ def enough_serve(deed: Deed, scene: Scene) -> Iterator[str]:
         serving = [
             one
             for one in scene.ledger.of_role(environment, role)
-            if one.ready_at is not None and one.stopped_at is None and not one.was_retagged
+            if one.stopped_at is None and not one.was_retagged and scene.is_known_ready(one)
         ]
-        going = [one for one in serving if one.instance_id in deed.ended]
+        going = [one for one in serving if one.instance_id in deed.ended and not scene.is_approved(one.instance_id)]
         if going and len(serving) - len(going) < shape.count:
             yield (
                 f"{[one.instance_id for one in going]} of {environment}/{role} serve, "

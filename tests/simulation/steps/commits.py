@@ -83,9 +83,7 @@ class ChangeEnding(Step):
     stem: int = below(len(STEMS))
 
     def apply(self, world: SimulatedWorld) -> None:
-        change(
-            world, STEMS[self.stem], lambda file: replace(file, ending="yaml" if file.ending == "yml" else "yml")
-        )
+        change(world, STEMS[self.stem], lambda file: replace(file, ending="yaml" if file.ending == "yml" else "yml"))
 
 
 @dataclass(frozen=True, slots=True)

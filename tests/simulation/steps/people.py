@@ -1,10 +1,13 @@
 """What people do by hand: in EC2, in Chef, and with `hivequeen`."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from reconciler.errors import HivequeenError
 from reconciler.model import tags
+from reconciler.model.desired import Json
 from reconciler.model.names import ChefName, EnvironmentName
 from reconciler.model.observed import ChefEnvironment, ChefRole, Instance
 from tests.simulation.person import approve_all
@@ -59,7 +62,7 @@ class HandRetag(Step):
 
 @dataclass(frozen=True, slots=True)
 class HandCopy(Step):
-    """"Launch more like this": every tag is copied."""
+    """ "Launch more like this": every tag is copied."""
 
     node: int = below(8)
 
@@ -121,7 +124,9 @@ class Foreign(Step):
     def apply(self, world: SimulatedWorld) -> None:
         stem = STEMS[self.stem]
         fleet = ("", "another", str(world.settings.fleet))[self.mark]
-        attributes = {"hivequeen": {"fleet": fleet, "environment": stem, "protected": False}} if fleet else {}
+        attributes: dict[str, Json] = (
+            {"hivequeen": {"fleet": fleet, "environment": stem, "protected": False}} if fleet else {}
+        )
         name = ChefName(f"{stem}-{ROLES[self.role]}" if self.is_role else stem)
         stored = world.chef.stored_roles if self.is_role else world.chef.stored_environments
         if name in stored:
@@ -131,6 +136,10 @@ class Foreign(Step):
         else:
             world.chef.put_environment(ChefEnvironment(name=name, default_attributes=attributes))
         world.ledger.made_by_hand["role" if self.is_role else "environment", name] = world.clock.now()
+
+
+def _mark(fleet: str, environment: str) -> dict[str, Json]:
+    return {"hivequeen": {"fleet": fleet, "environment": environment, "protected": False}} if fleet else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +181,10 @@ class TakeOver(Step):
         _quietly(lambda: taker.operations.claim(take_over=True, actor="ops"))
 
 
-def _quietly(work: object) -> None:
+def _quietly(work: Callable[[], object]) -> None:
     """A person may ask for what makes no sense; the answer is for that person."""
-    try:
-        work()  # type: ignore[operator]  # any of the operations
-    except HivequeenError:
-        pass
+    with suppress(HivequeenError):
+        work()
 
 
 def _node(world: SimulatedWorld, number: int) -> Instance | None:
