@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from reconciler import __version__
-from reconciler.cli import hold, look, plan, reconcile, run, sandbox, validate
+from reconciler.cli import hold, look, plan, prices, reconcile, run, sandbox, validate
 from reconciler.cli.invocation import DEFAULT_CONFIG, Invocation
 
 app = typer.Typer(
@@ -51,6 +51,7 @@ app.command("plan", rich_help_panel=_LOOK)(plan.plan)
 app.command("status", rich_help_panel=_LOOK)(look.status)
 app.command("show", rich_help_panel=_LOOK)(look.show)
 app.command("events", rich_help_panel=_LOOK)(look.events)
+app.add_typer(prices.app, name="prices", rich_help_panel=_LOOK)
 app.command("approve", rich_help_panel=_HOLD)(hold.approve)
 app.command("claim", rich_help_panel=_HOLD)(hold.claim)
 app.command("suspend", rich_help_panel=_HOLD)(hold.suspend)
