@@ -9,7 +9,7 @@ from reconciler.model.observed import Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan
 from reconciler.model.rules import PRUNE_WINDOW
 from reconciler.plan.context import Context
-from reconciler.plan.holds import asked_by, digest, hold, is_approved, removals, with_what_follows
+from reconciler.plan.holds import asked_by, digest, hold, is_approved, with_what_follows
 from reconciler.plan.protection import is_protected
 from reconciler.plan.stops import backoff, suspended
 
@@ -47,27 +47,27 @@ def prune_environments(plan: Plan, context: Context) -> Mapping[EnvironmentName,
     if over is None:
         return {}
     rule, message = over
+    covered = {name: with_what_follows(one, one.actions, context) for name, one in beginning.items()}
     # What is held whole by a rule of its own is no part of the set: its removals are not what an approval would free.
-    of_set = {
-        name: one
-        for name, one in beginning.items()
+    # Nor is one whose whole end was approved: more that end during its grace period must not take that back.
+    of_set = [
+        name
+        for name in beginning
         if not (is_protected(name, context) or suspended(name, context) or backoff(name, context))
-    }
-    if is_approved(removals(action for one in of_set.values() for action in one.actions), context):
-        return {}
-    covered = {name: with_what_follows(one, one.actions, context) for name, one in of_set.items()}
-    key = digest(frozenset[Removal]().union(*covered.values()))
+        and not is_approved(covered[name], context)
+    ]
+    key = digest(frozenset[Removal]().union(*(covered[name] for name in of_set)))
     return {
         name: Blocked(
             guard=rule,
             message=message,
             remedy=f"hivequeen approve {key}",
             digest=key,
-            actor=asked_by(one, context),
-            actions=one.actions,
+            actor=asked_by(beginning[name], context),
+            actions=beginning[name].actions,
             removals=covered[name],
         )
-        for name, one in of_set.items()
+        for name in of_set
     }
 
 

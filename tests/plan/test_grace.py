@@ -288,6 +288,26 @@ def test_too_many_at_once_can_be_approved_while_the_grace_lasts() -> None:
     assert not any(planned(set_of_five({}, HOUR), name).actions for name in NAMES)
 
 
+def test_a_further_deletion_during_the_grace_takes_no_approval_back() -> None:
+    held = set_of_five({}, MINUTE)
+    approved = {"approvals": (approval(held),)}
+    worlds = [there(environment(name), [node(n, of=environment(name))]) for n, name in enumerate([*NAMES, "kept"])]
+    mind = memory(environments=known(*NAMES, "kept", ending=ending_since(NOW - HOUR)) | known("last"), **approved)
+    seen = context(desired(environment("last")), observed(*worlds), mind, rules=GRACIOUS)
+    made = guard(plan(seen), seen)
+    assert all(planned(made, name).actions for name in NAMES)
+    (hold,) = planned(made, "kept").blocked
+    assert hold.guard == Guard.PRUNE_ENVIRONMENTS
+    assert {gone.environment for gone in hold.removals} == {"kept"}
+
+
+def test_who_agreed_to_the_end_of_nodes_has_not_agreed_to_the_end_of_their_environment() -> None:
+    held = set_of_five({}, MINUTE)
+    nodes_alone = replace(approval(held), removals=frozenset(r for r in approval(held).removals if r.role))
+    made = set_of_five({"approvals": (nodes_alone,)}, HOUR)
+    assert not any(planned(made, name).actions for name in NAMES)
+
+
 @pytest.mark.parametrize("changes", [{"is_observing": True}, {}], ids=["mode observe", "not ours"])
 def test_whoever_may_not_write_sets_no_grace_going(changes: Any) -> None:
     seen = context(desired(), observed(HERE), memory(environments=known(CHECKOUT)), rules=replace(GRACIOUS, **changes))
