@@ -33,6 +33,9 @@ EnvironmentOrAll = Annotated[
         show_default=False,
     ),
 ]
+DeclaredEnvironment = Annotated[
+    str, typer.Argument(metavar="NAME", help="The environment.", autocompletion=_complete, show_default=False)
+]
 Environments = Annotated[
     list[str] | None,
     typer.Argument(

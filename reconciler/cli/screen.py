@@ -3,7 +3,7 @@
 import json
 import sys
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
@@ -53,6 +53,20 @@ def note(text: str) -> None:
 def room() -> int:
     """Columns of the terminal; without limit in a pipe."""
     return _out().width
+
+
+def is_terminal() -> bool:
+    return _out().is_terminal
+
+
+@contextmanager
+def live() -> Iterator[Callable[[str], None]]:
+    """A place on the terminal whose lines are drawn anew, in place of the former ones; the last ones stay."""
+    from rich.live import Live  # noqa: PLC0415 - rich is loaded where something is drawn
+    from rich.text import Text  # noqa: PLC0415
+
+    with Live(console=_out(), auto_refresh=False) as drawn:
+        yield lambda text: drawn.update(Text(text), refresh=True)
 
 
 def dump(document: Json) -> None:

@@ -1,0 +1,237 @@
+"""`--wait`: how an environment comes or goes, node by node, as the daemon tells it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import typer
+
+from reconciler.cli import screen
+from reconciler.cli.ask import invocation
+from reconciler.daemon.client import NoDaemon, ask
+from reconciler.daemon.requests import AskShow, AskStatus
+from reconciler.errors import Denied, SettingsError, Stalled, Transient
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.names import EnvironmentName
+
+Document = dict[str, Any]
+
+LOOK_EVERY_S: Final = 1.0
+SILENCE_MAX_S: Final = 300.0  # a daemon that restarts is back by then
+SHORT: Final = 8
+
+FINE, FAILED, HELD, INTERRUPTED = 0, 1, 3, 130
+
+# A hold that ends by itself.
+_PASSING_GUARDS: Final = ("grace",)
+
+
+class Watch:
+    """One environment, asked for again and again, until it is ready or gone."""
+
+    def __init__(
+        self,
+        control: "Path",
+        name: "EnvironmentName",
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._control = control
+        self._name = name
+        self._pause = pause
+        self._before: str | None = None  # the daemon's revision, before there was anything to wait for
+        self._was_there = False
+
+    def begin(self) -> None:
+        """Before anything is committed: somebody has to be there to tell.
+
+        Raises:
+            Stalled: no daemon answers.
+        """
+        try:
+            self._before = self._status()["revision"]
+        except NoDaemon as nobody:
+            raise Stalled(f"--wait: {nobody.message}; nothing was committed", remedy=nobody.remedy) from nobody
+
+    def until_ready(self, revision: str) -> int:
+        """The exit code."""
+        return self._until(self._verdict_on_readiness, revision, aim="comes up")
+
+    def until_gone(self, revision: str) -> int:
+        return self._until(self._verdict_on_absence, revision, aim="goes")
+
+    def _until(self, verdict: "Callable[[Document, str], int | None]", revision: str, *, aim: str) -> int:
+        silent_s = 0.0
+        try:
+            with _view() as view:
+                while True:
+                    try:
+                        picture = self._picture()
+                        silent_s = 0.0
+                    except Denied:
+                        raise
+                    except (NoDaemon, Transient) as trouble:
+                        silent_s += LOOK_EVERY_S
+                        if silent_s > SILENCE_MAX_S:
+                            raise
+                        view.show([f"{trouble.message}; asking again"])
+                    else:
+                        code = verdict(picture, revision)
+                        view.show(self._lines(picture, revision))
+                        if code is not None:
+                            break
+                    self._pause(LOOK_EVERY_S)
+        except KeyboardInterrupt:
+            screen.note(f"{self._name} {aim} without being watched; see: hivequeen show {self._name}")
+            return INTERRUPTED
+        self._conclude(picture, code)
+        return code
+
+    # --- what the daemon tells ---
+
+    def _picture(self) -> Document:
+        """`environment` is None where the daemon knows none of the name."""
+        status = self._status()
+        found = next((one for one in status["environments"] if one["name"] == self._name), None)
+        holds = [hold for hold in status["holds"] if self._name in hold["environments"]]
+        nodes: list[Document] = []
+        if found is not None:
+            self._was_there = True
+            try:
+                shown: Any = ask(self._control, AskShow(target=self._name))
+            except Stalled:  # it has gone in between
+                shown = {"environment": {"name": None}, "nodes": []}
+            if shown["environment"]["name"] == self._name:
+                nodes = shown["nodes"]
+        return {
+            "environment": found,
+            "nodes": nodes,
+            "holds": holds,
+            "revision": status["revision"],
+            "installation": [one for one in status["conditions"] if one["status"]],
+        }
+
+    def _status(self) -> Document:
+        answer: Any = ask(self._control, AskStatus())
+        document: Document = answer
+        return document
+
+    def _verdict_on_readiness(self, picture: Document, revision: str) -> int | None:
+        environment = picture["environment"]
+        if environment is None or not self._is_read(picture, revision):
+            return None
+        if _is_true(environment, "Ready"):
+            return FINE
+        return self._broken(picture)
+
+    def _verdict_on_absence(self, picture: Document, revision: str) -> int | None:
+        if not self._is_read(picture, revision):
+            return None
+        return FINE if picture["environment"] is None else self._broken(picture)
+
+    def _is_read(self, picture: Document, revision: str) -> bool:
+        """Whether the daemon acts on the commit, or on one after it."""
+        return bool(picture["revision"] == revision or picture["revision"] != self._before)
+
+    def _broken(self, picture: Document) -> int | None:
+        """Whether it takes a person to go on."""
+        if any(hold["guard"] not in _PASSING_GUARDS for hold in picture["holds"]):
+            return HELD
+        if _is_true(picture["environment"], "Suspended"):
+            return HELD
+        return FAILED if _is_true(picture["environment"], "Stalled") else None
+
+    # --- what people see ---
+
+    def _lines(self, picture: Document, revision: str) -> list[str]:
+        if not self._is_read(picture, revision):
+            return [f"the daemon has not read {revision[:SHORT]} yet", *_of_installation(picture)]
+        environment = picture["environment"]
+        if environment is None:
+            return [] if self._was_there else [f"the daemon does not know {self._name} yet", *_of_installation(picture)]
+        lines = [f"{node['name']}: {node['phase']}, {node['why']}" for node in picture["nodes"]]
+        lines += [f"waiting: {message}" for message in environment["waiting"]]
+        said = {*environment["waiting"]}
+        for one in environment["conditions"]:
+            if one["status"] and one["type"] not in ("Ready", "Reconciling") and one["message"] not in said:
+                lines.append(f"{one['type']}: {one['message']}" + (f" → {one['remedy']}" if one["remedy"] else ""))
+                said.add(one["message"])
+        return [*lines, *_of_installation(picture)]
+
+    def _conclude(self, picture: Document, code: int) -> None:
+        if code == FINE:
+            is_ready = picture["environment"] is not None
+            count = len([node for node in picture["nodes"] if node["phase"] == "ready"])
+            screen.say(f"{self._name} is ready, {count} nodes" if is_ready else f"{self._name} is gone", style="green")
+            return
+        for hold in picture["holds"]:
+            screen.complain(f"held ({hold['guard']}): {hold['message']}", hold["remedy"])
+        for one in picture["environment"]["conditions"]:
+            if one["status"] and one["type"] in ("Stalled", "Suspended"):
+                screen.complain(f"{one['type']}: {one['message']}", one["remedy"])
+
+
+def control_of(context: typer.Context) -> "Path":
+    """
+    Raises:
+        SettingsError: nothing says where the daemon listens.
+    """
+    from reconciler.settings import control_of as found_in  # noqa: PLC0415 - the schema's validator takes its time
+
+    config = invocation(context).config
+    control = found_in(config)
+    if control is None:
+        raise SettingsError((f"{config}: cannot be read, and --wait asks the daemon whose socket it names",))
+    return control
+
+
+def _is_true(environment: Document, kind: str) -> bool:
+    return any(one["type"] == kind and one["status"] for one in environment["conditions"])
+
+
+def _of_installation(picture: Document) -> Iterator[str]:
+    """What keeps everything waiting: the repository cannot be fetched, say."""
+    for one in picture["installation"]:
+        if one["type"] in ("Degraded", "NotOwner", "Stalled", "Suspended"):
+            yield f"{one['type']}: {one['message']}"
+
+
+# --- the screen -----------------------------------------------------------------------------------------------------
+
+
+class _View(Protocol):
+    def show(self, lines: list[str]) -> None: ...
+
+
+@contextmanager
+def _view() -> Iterator[_View]:
+    """On a terminal the lines replace each other; elsewhere each is written once, when it is news."""
+    if screen.is_terminal():
+        with screen.live() as redraw:
+            yield _Redrawn(redraw)
+    else:
+        with nullcontext():
+            yield _Written()
+
+
+class _Redrawn:
+    def __init__(self, redraw: Callable[[str], None]) -> None:
+        self._redraw = redraw
+
+    def show(self, lines: list[str]) -> None:
+        self._redraw("\n".join(lines))
+
+
+class _Written:
+    def __init__(self) -> None:
+        self._written: list[str] = []
+
+    def show(self, lines: list[str]) -> None:
+        for line in lines:
+            if line not in self._written:
+                screen.say(line)
+        self._written = lines

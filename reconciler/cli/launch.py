@@ -1,0 +1,157 @@
+"""`launch`: a new environment, by the smallest file that declares it."""
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from reconciler.cli import change, follow
+from reconciler.cli.ask import invocation
+from reconciler.cli.change import FOLDER, HERE, DryRun, Folder, Proposal, Repository, Wait, Yes
+from reconciler.cli.options import environment_name
+from reconciler.errors import Stalled
+
+if TYPE_CHECKING:
+    from reconciler.adapters.worktree import Clone, Snapshot
+    from reconciler.model.desired import Desired
+    from reconciler.model.names import EnvironmentName
+
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_SCHEMA_LINE: Final = re.compile(rb"^# yaml-language-server: .*", re.MULTILINE)
+_LINES_MAX: Final = 100_000  # columns; nothing is folded
+
+
+def launch(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the new environment.")],
+    *,
+    parent: Annotated[str, typer.Option("--from", help="The environment or template to be like.", metavar="ENV")],
+    branch: Annotated[
+        str | None, typer.Option(help="The application branch to run; else the parent's.", show_default=False)
+    ] = None,
+    ttl: Annotated[
+        str | None, typer.Option(help="It ends by itself then: 12h, 7d.", metavar="TIME", show_default=False)
+    ] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Whom to ask about it; else your git user.email.", show_default=False)
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Another value than the parent's; may be repeated.", metavar="KEY=VALUE", show_default=False
+        ),
+    ] = None,
+    repository: Repository = HERE,
+    folder: Folder = FOLDER,
+    wait: Wait = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Declare a new environment: write its file, commit it in your name, and push it.
+
+    It is committed on top of the branch that yours follows, freshly fetched. Whatever you are working on in the clone takes no part, and stays as it is.
+
+    With --wait it goes on until the environment is ready. Ctrl-C ends the waiting alone (exit 130). Exit codes: 0 done · 1 error, or a person must act · 3 a guard holds.
+
+    Examples: [bold]hivequeen launch checkout --from production --branch checkout-redesign --ttl 14d[/bold] · [bold]hivequeen launch trial --from staging --set roles.web.count=2 --wait[/bold]
+    """
+    wanted = environment_name(name)
+    clone = change.open_clone(repository, folder)
+    tree: dict[str, Any] = {"extends": parent, "owner": owner or _email(clone)}
+    tree |= {key: value for key, value in (("branch", branch), ("ttl", ttl)) if value is not None}
+    for assignment in values or ():
+        assign(tree, assignment)
+    snapshot = clone.fetch()
+    settings = change.settings_at_hand(invocation(context).config)
+    proposal = replace(_proposal(wanted, tree, snapshot, clone), warnings=tuple(change.elsewhere(clone, settings)))
+    watch = follow.Watch(follow.control_of(context), wanted) if wait else None
+    published = change.carry_out(
+        proposal, clone=clone, snapshot=snapshot, yes=yes, dry_run=dry_run, before=watch.begin if watch else None
+    )
+    if watch and published:
+        raise typer.Exit(watch.until_ready(published.revision))
+
+
+def _email(clone: "Clone") -> str:
+    found = clone.email
+    if found is None:
+        raise Stalled("nobody owns it: git knows no address of yours", remedy="say --owner, or git config user.email")
+    return found
+
+
+def assign(tree: dict[str, Any], assignment: str) -> None:
+    """`roles.web.count=2` into the tree. The value is read as it would be in a file.
+
+    Raises:
+        BadParameter: it is not an assignment, or does not fit what is there.
+    """
+    from reconciler.document import read_document  # noqa: PLC0415 - YAML only where it is used
+
+    key, equals, text = assignment.partition("=")
+    if not equals or not _KEY.fullmatch(key) or "\n" in text:
+        raise typer.BadParameter(f"--set {assignment}: write a key and a value, such as roles.web.count=2")
+    if key == "extends":
+        raise typer.BadParameter("--set extends=…: say --from")
+    document = read_document(f"value: {text}".encode(), file="--set")
+    if not document.is_readable or document.findings:
+        why = "; ".join(finding.message for finding in document.findings)
+        raise typer.BadParameter(f"--set {assignment}: {why}")
+    *path, last = key.split(".")
+    inner = tree
+    for part in path:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise typer.BadParameter(f"--set {assignment}: {part} is a value already")
+    inner[last] = document.tree.get("value")
+
+
+def text_of(tree: dict[str, Any], parent: bytes) -> bytes:
+    """The file; with the line for editors that the parent has, if it has one."""
+    import yaml  # noqa: PLC0415 - as above
+
+    line = _SCHEMA_LINE.match(parent)
+    written: str = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=_LINES_MAX)
+    return (line[0] + b"\n" if line else b"") + written.encode()
+
+
+def _proposal(name: "EnvironmentName", tree: dict[str, Any], snapshot: "Snapshot", clone: "Clone") -> Proposal:
+    """
+    Raises:
+        Stalled: the name is taken, the parent does not exist, or the file would not be valid.
+    """
+    from reconciler.adapters.worktree import Edit  # noqa: PLC0415 - as above
+
+    require_free(name, snapshot, clone)
+    parent = change.file_of(tree["extends"], snapshot)
+    if parent is None:
+        raise Stalled(
+            f"there is no environment or template {tree['extends']} to be like",
+            remedy=change.near(tree["extends"], change.stems(snapshot)),
+        )
+    blob = snapshot.blob(parent)
+    content = text_of(tree, snapshot.read([blob])[blob] if blob else b"")
+    edit = Edit(path=f"{name}.yml", content=content, before=None)
+    environment = change.require_valid(name, change.declared(snapshot, clone, edit))
+
+    def check(desired: "Desired") -> None:
+        change.require_valid(name, desired)
+
+    return Proposal(
+        edit=edit,
+        subject=f"Launch {name}",
+        effects=(f"{name} will have:", *change.nodes(environment)),
+        check=check,
+    )
+
+
+def require_free(name: "EnvironmentName", snapshot: "Snapshot", clone: "Clone") -> None:
+    """
+    Raises:
+        Stalled: some file declares it already.
+    """
+    if (taken := change.file_of(name, snapshot)) is not None:
+        raise Stalled(
+            f"{name} exists already: {clone.folder}/{taken} on {clone.upstream}",
+            remedy="choose another name; to change what is there, edit its file",
+        )
