@@ -79,6 +79,7 @@ def without_future(memory: Memory, at: datetime) -> Memory:
         sighted_again_at=memory.sighted_again_at
         if memory.sighted_again_at is None or memory.sighted_again_at <= at
         else None,
+        blindnesses=tuple(one for one in memory.blindnesses if one.ended_at <= at),
     )
 
 

@@ -43,7 +43,7 @@ from reconciler.model.facts import (
     RevisionApplied,
     SightedAgain,
 )
-from reconciler.model.memory import Memory
+from reconciler.model.memory import Blindness, Memory
 from reconciler.model.names import BlobId, ChefName, EnvironmentName, IntentToken, RevisionId
 from reconciler.model.passes import Failure, Outcome, Pass, Result, Scope
 from reconciler.model.plan import EnvironmentPlan
@@ -298,12 +298,12 @@ class Reconciler:
         )
         return replace(scope, environments=None if is_whole else names)
 
-    def _was_blind(self, memory: Memory, at: datetime) -> bool:
-        """Whether nobody could see the fleet for a while: reads failed, or no daemon ran."""
-        if self._blind_since is not None:
-            return at - self._blind_since >= BLIND_LEAST
-        without_daemon_s = 2 * self._settings.intervals.resync_s + BLIND_LEAST.total_seconds()
-        return memory.looked_at is not None and (at - memory.looked_at).total_seconds() >= without_daemon_s
+    def _blindness(self, memory: Memory, at: datetime) -> Blindness | None:
+        """A while that just ended in which nobody could see the fleet: reads failed, or no daemon ran."""
+        without_daemon = 2 * timedelta(seconds=self._settings.intervals.resync_s) + BLIND_LEAST
+        failed_since, looked_at = self._blind_since or at, memory.looked_at or at
+        was_blind = at - failed_since >= BLIND_LEAST or at - looked_at >= without_daemon
+        return Blindness(began_at=min(failed_since, looked_at), ended_at=at) if was_blind else None
 
     def _observe(self, look: Look, desired: Desired, claims: Claims) -> Joined:
         reading = read(
@@ -319,9 +319,12 @@ class Reconciler:
             # Credentials may change under us; in another account everything of ours looks gone.
             raise Transient("the AWS credentials changed to another account in the middle of a pass")
         reading = replace(reading, memory=without_future(reading.memory, look.at))
-        if self._was_blind(reading.memory, look.at):
-            look.facts.append(SightedAgain())
-            reading = replace(reading, memory=replace(reading.memory, sighted_again_at=look.at))
+        blindness = self._blindness(reading.memory, look.at)
+        if blindness is not None:
+            look.facts.append(SightedAgain(since=blindness.began_at))
+            blindnesses = (*reading.memory.blindnesses, blindness)
+            seen = replace(reading.memory, sighted_again_at=look.at, blindnesses=blindnesses)
+            reading = replace(reading, memory=seen)
         return join(reading, desired, self._rules)
 
     def _decide(self, look: Look, desired: Desired, joined: Joined, claims: Claims) -> Decision:

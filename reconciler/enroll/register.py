@@ -122,7 +122,9 @@ class Enrollment:
             intent=intent,
             instance=instance,
             patience=Patience(
-                bootstrap_s=self._settings.deadlines.bootstrap_s, sighted_again_at=memory.sighted_again_at
+                bootstrap_s=self._settings.deadlines.bootstrap_s,
+                sighted_again_at=memory.sighted_again_at,
+                blindnesses=memory.blindnesses,
             ),
             now=now,
         )

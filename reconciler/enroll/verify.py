@@ -7,7 +7,7 @@ from reconciler.enroll.identity import IdentityDocument
 from reconciler.enroll.verdicts import Accepted, Delay, NotYet, Refusal, Rejected, Verdict
 from reconciler.model import tags
 from reconciler.model.deadlines import deadline
-from reconciler.model.memory import Intent, IntentState, NodeRecord
+from reconciler.model.memory import Blindness, Intent, IntentState, NodeRecord
 from reconciler.model.names import FleetId
 from reconciler.model.observed import Instance, InstanceState
 
@@ -27,6 +27,7 @@ class Patience:
 
     bootstrap_s: float
     sighted_again_at: datetime | None  # Memory's
+    blindnesses: tuple[Blindness, ...] = ()  # Memory's
 
 
 def verify(
@@ -134,6 +135,7 @@ def _late(instance: Instance, record: NodeRecord, patience: Patience, now: datet
         launched_at=instance.launched_at,
         deferred_at=record.deferred_at,
         sighted_again_at=patience.sighted_again_at,
+        blindnesses=patience.blindnesses,
         bootstrap_s=patience.bootstrap_s,
     )
     if now < ends_at:

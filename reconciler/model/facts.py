@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -278,7 +279,9 @@ class Looked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SightedAgain:
-    """Reads work again after a time in which they failed: deadlines count from now."""
+    """Reads work again after a time in which they failed, which postpones deadlines. The newest 100 such times are kept."""
+
+    since: datetime | None = None  # when that time began; None: it is not known, and deadlines count from now
 
 
 Fact: TypeAlias = (

@@ -257,6 +257,14 @@ class Exhausted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Blindness:
+    """A time in which nobody could see the fleet: reads failed, or no daemon ran."""
+
+    began_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """The journal's part of the world, at one moment. The default is an installation that remembers nothing."""
 
@@ -267,6 +275,7 @@ class Memory:
     sighted_again_at: datetime | None = (
         None  # the first complete pass after a time of failed reads: deadlines count from here
     )
+    blindnesses: tuple[Blindness, ...] = ()  # the newest, in the order in which they ended
     environments: Mapping[EnvironmentName, KnownEnvironment] = field(default_factory=lambda: MappingProxyType({}))
     nodes: Mapping[InstanceId, NodeRecord] = field(default_factory=lambda: MappingProxyType({}))
     intents: Mapping[IntentToken, Intent] = field(

@@ -275,6 +275,7 @@ def _deadline(work: _Join, instance: Instance, record: NodeRecord) -> datetime:
         launched_at=instance.launched_at,
         deferred_at=record.deferred_at,
         sighted_again_at=work.reading.memory.sighted_again_at,
+        blindnesses=work.reading.memory.blindnesses,
         bootstrap_s=work.rules.bootstrap_deadline.total_seconds(),
     )
 

@@ -253,5 +253,5 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(Approved, approval=approvals),
     st.builds(TookOver, actor=texts),
     st.builds(Looked),
-    st.builds(SightedAgain),
+    st.builds(SightedAgain, since=st.none() | moments),
 )

@@ -43,6 +43,7 @@ from reconciler.model.facts import (
     TookOver,
 )
 from reconciler.model.memory import (
+    Blindness,
     Ending,
     EndingCause,
     Exhausted,
@@ -220,8 +221,10 @@ class JournalModel:
                 self.memory = replace(memory, taken_over_at=at)
             case Looked():
                 self.memory = replace(memory, looked_at=at)
-            case SightedAgain():
-                self.memory = replace(memory, sighted_again_at=at)
+            case SightedAgain(since=since):
+                new = (Blindness(began_at=since, ended_at=at),) if since is not None else ()
+                blindnesses = (*memory.blindnesses, *new)[-100:]
+                self.memory = replace(memory, sighted_again_at=at, blindnesses=blindnesses)
 
     def _launch(self, at: datetime, fact: IntentLaunched) -> None:
         intent = self.memory.intents.get(fact.token)

@@ -34,6 +34,7 @@ from reconciler.model.facts import (
     RevisionApplied,
     RoleSettled,
     RoleTroubled,
+    SightedAgain,
     Suspended,
     TeardownBegan,
     TeardownEnded,
@@ -42,6 +43,7 @@ from reconciler.model.facts import (
 )
 from reconciler.model.memory import (
     Approval,
+    Blindness,
     Cause,
     Ending,
     EndingCause,
@@ -274,6 +276,17 @@ def test_an_orphan_keeps_its_first_sighting_until_it_is_cleared(journal: SqliteJ
     assert journal.recall(NOON).orphans == {}
     journal.record(NOON + 2 * HOUR, OrphanSighted(item=ROLE))
     assert journal.recall(NOON).orphans == {ROLE: NOON + 2 * HOUR}
+
+
+def test_the_newest_times_without_sight_are_kept(journal: SqliteJournal) -> None:
+    for minute in range(150):
+        at = NOON + minute * HOUR
+        journal.record(at, SightedAgain(since=at - HOUR / 2))
+    journal.record(NOON + 200 * HOUR, SightedAgain())
+    memory = journal.recall(NOON)
+    assert len(memory.blindnesses) == 100
+    assert memory.blindnesses[-1] == Blindness(began_at=NOON + 148.5 * HOUR, ended_at=NOON + 149 * HOUR)
+    assert memory.sighted_again_at == NOON + 200 * HOUR
 
 
 def test_a_node_failed_when_it_failed_first_unless_it_has_not_after_all(journal: SqliteJournal) -> None:

@@ -232,6 +232,20 @@ def test_instances_that_ec2_ends_as_soon_as_they_run_are_not_launched_with_every
     assert world.counts() == {"production/web": 4}
 
 
+def test_reads_that_fail_for_a_minute_every_half_hour_keep_no_dead_node_booting(world: World) -> None:
+    world.commit(production=ONE)
+    world.reconcile()
+    (first,) = world.cloud.alive()
+    for minute in range(1, 46):
+        world.clock.advance(60)
+        if minute in (28, 29, 30):
+            world.cloud.fail("DescribeInstances", Transient("EC2 does not answer"))
+        world.reconcile()
+        if minute == 33:
+            assert world.cloud.alive() == (first,)
+    assert first.instance_id not in {one.instance_id for one in world.cloud.alive()}
+
+
 def test_resuming_tries_all_at_once(world: World) -> None:
     world.commit(production=PRODUCTION.replace("count: 2", "count: 0"))
     assert stalls(pass_time(world, 30)) == ["BreakerOpen"]

@@ -102,6 +102,7 @@ def _memory(
         taken_over_at=rows.moment(said.get("taken_over_at")),
         looked_at=rows.moment(said.get("looked_at")),
         sighted_again_at=rows.moment(said.get("sighted_again_at")),
+        blindnesses=rows.blindnesses(said.get("blindnesses")),
         environments=_environments(connection),
         nodes=nodes,
         intents=intents,

@@ -19,6 +19,7 @@ from reconciler.adapters.journal.tables import (
     approvals,
     backoffs,
     exhausted,
+    facts,
     intents,
     nodes,
     orphans,
@@ -66,11 +67,12 @@ from reconciler.model.facts import (
     TerminationAsked,
     TookOver,
 )
-from reconciler.model.memory import Intent, IntentState, NodeRecord
+from reconciler.model.memory import Blindness, Intent, IntentState, NodeRecord
 from reconciler.model.names import InstanceId, node_name
 
 # A settled intent outlives its nodes by this much: long enough to answer "who launched that?" after a bad week.
 INTENTS_KEPT: Final = timedelta(days=7)
+BLINDNESSES_KEPT: Final = 100  # each lasts a minute or more: no node boots for so long
 TERMINATIONS_KEPT: Final = timedelta(hours=24)  # the limits look back one hour only
 
 MarkFact: TypeAlias = NodeMissing | NodeOdd | NodeFailed | NodeReady | NodeGone
@@ -136,7 +138,7 @@ def record(connection: Connection, at: datetime, fact: Fact) -> None:
         case Suspended() | Resumed() | Approved() | TookOver():
             _person(connection, at, fact)
         case SightedAgain():
-            say(connection, "sighted_again_at", _text(at))
+            _see_again(connection, at, fact)
         case Looked():
             say(connection, "looked_at", _text(at))
         case _ as unreachable:
@@ -359,6 +361,15 @@ def _person(connection: Connection, at: datetime, fact: PersonFact) -> None:
             say(connection, "taken_over_at", _text(at))
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _see_again(connection: Connection, at: datetime, fact: SightedAgain) -> None:
+    say(connection, "sighted_again_at", _text(at))
+    if fact.since is None:
+        return
+    text = connection.execute(select(facts.c.value).where(facts.c.name == "blindnesses")).scalar()
+    known = (*rows.blindnesses(text), Blindness(began_at=fact.since, ended_at=at))
+    say(connection, "blindnesses", rows.blindnesses_text(known[-BLINDNESSES_KEPT:]))
 
 
 def _text(at: datetime) -> str:

@@ -12,6 +12,7 @@ from reconciler.adapters.journal.tables import EVERYTHING
 from reconciler.model.conditions import Condition, ConditionType, Event
 from reconciler.model.memory import (
     Approval,
+    Blindness,
     Ending,
     EndingCause,
     ExpiryNotice,
@@ -90,6 +91,18 @@ def item(row: AnyRow) -> Item:
 
 def item_key(item: Item) -> dict[str, str]:
     return {"kind": item.kind.value, "name": item.name}
+
+
+def blindnesses(text: str | None) -> tuple[Blindness, ...]:
+    found = json.loads(text) if text is not None else []
+    return tuple(
+        Blindness(began_at=datetime.fromisoformat(began), ended_at=datetime.fromisoformat(ended))
+        for began, ended in found
+    )
+
+
+def blindnesses_text(blindnesses: Iterable[Blindness]) -> str:
+    return json.dumps([[one.began_at.isoformat(), one.ended_at.isoformat()] for one in blindnesses])
 
 
 def parameters_text(parameters: LaunchParameters) -> str:
