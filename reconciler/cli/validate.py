@@ -1,6 +1,7 @@
 """`validate`: are the files right? Offline, for editors, hooks and CI."""
 
-from contextlib import suppress
+import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,12 +9,21 @@ import typer
 
 from reconciler.cli import screen
 from reconciler.cli.ask import invocation
-from reconciler.cli.options import OutputFormat
-from reconciler.cli.screen import Format
+from reconciler.cli.invocation import DEFAULT_CONFIG
 from reconciler.errors import SettingsError, Stalled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reconciler.model.desired import Desired, Json
+    from reconciler.model.findings import Finding
+    from reconciler.settings import Settings
+
+
+class ValidateFormat(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    GITHUB = "github"  # workflow commands, which GitHub shows beside the lines
 
 
 def validate(
@@ -21,49 +31,66 @@ def validate(
     path: Annotated[Path, typer.Argument(help="The folder of environment files.", show_default=True)] = Path(
         "environments.d"
     ),
-    output: OutputFormat = Format.TABLE,
+    output: Annotated[
+        ValidateFormat,
+        typer.Option(
+            "--format", help="json is for scripts (hivequeen schema findings); github annotates a pull request."
+        ),
+    ] = ValidateFormat.TABLE,
 ) -> None:
-    """Check every environment file. Needs neither settings nor network.
+    """Check every environment file. Needs neither daemon nor network.
 
     Every finding is printed as file:line, with its remedy; exit 1 if there are any. Where the daemon's settings can be
-    read, they say how much user_data fits beside the bootstrap; else as much is allowed as surely does.
+    read, their policy counts too, and they say how much user_data fits beside the bootstrap; else as much is allowed
+    as surely does.
 
     Example: [bold]hivequeen validate environments.d[/bold]
     """
+    from reconciler.model.policy import Policy  # noqa: PLC0415 - as below
     from reconciler.report.sentences import nodes_of  # noqa: PLC0415 - as below
     from reconciler.spec import validate_folder  # noqa: PLC0415 - jsonschema and YAML only where they are used
 
-    desired = validate_folder(path, user_data_limit_bytes=_user_data_limit(invocation(context).config))
+    settings = readable_settings(invocation(context).config)
+    desired = validate_folder(
+        path, user_data_limit_bytes=user_data_limit(settings), policy=settings.policy if settings else Policy()
+    )
     count, nodes = len(desired.environments), _nodes(desired)
-    if output is Format.JSON:
-        screen.dump({"environments": count, "nodes": nodes, "findings": _findings(desired)})
-    else:
-        for finding in desired.findings:
-            screen.say(str(finding))
+    match output:
+        case ValidateFormat.JSON:
+            screen.dump({"environments": count, "nodes": nodes, "findings": finding_documents(desired.findings)})
+        case ValidateFormat.GITHUB:
+            for finding in desired.findings:
+                screen.write(f"{annotation(finding)}\n")
+        case ValidateFormat.TABLE:
+            for finding in desired.findings:
+                screen.say(str(finding))
     if desired.findings:
         found = len(desired.findings)
         screen.complain(f"{found} finding{'s' if found > 1 else ''} in {path}")
         raise typer.Exit(1)
-    if output is Format.TABLE:
+    if output is ValidateFormat.TABLE:
         environments = f"{count} environment{'' if count == 1 else 's'}"
         screen.say(f"OK: {environments}, {nodes_of(nodes)} in {path}", style="green")
 
 
-def _user_data_limit(config: Path) -> int:
-    from reconciler.enroll.first_boot import user_data_limit  # noqa: PLC0415 - as above
-    from reconciler.settings import load  # noqa: PLC0415 - as above
+def user_data_limit(settings: "Settings | None") -> int:
+    """How many bytes a file's user_data may take; as many as surely fit where that cannot be said."""
+    from reconciler.enroll.first_boot import user_data_limit as limit_of  # noqa: PLC0415 - as above
 
-    with suppress(SettingsError, Stalled):
-        if config.exists():
-            return user_data_limit(load(config, check_files=False))
-    return user_data_limit(None)
-
-
-def _nodes(desired: "Desired") -> int:
-    return sum(role.count for environment in desired.environments.values() for role in environment.roles.values())
+    try:
+        return limit_of(settings)
+    except Stalled:  # a certificate that the daemon reads is not there
+        return limit_of(None)
 
 
-def _findings(desired: "Desired") -> "list[Json]":
+def annotation(finding: "Finding") -> str:
+    """A workflow command: https://docs.github.com/actions/reference/workflow-commands-for-github-actions"""
+    message = finding.message + (f" ({finding.remedy})" if finding.remedy else "")
+    file = _escaped(finding.origin.file).replace(":", "%3A").replace(",", "%2C")
+    return f"::error file={file},line={finding.origin.line},title=hivequeen::{_escaped(message)}"
+
+
+def finding_documents(findings: "Iterable[Finding]") -> "list[Json]":
     return [
         {
             "file": finding.origin.file,
@@ -71,5 +98,34 @@ def _findings(desired: "Desired") -> "list[Json]":
             "message": finding.message,
             "remedy": finding.remedy,
         }
-        for finding in desired.findings
+        for finding in findings
     ]
+
+
+def readable_settings(config: Path) -> "Settings | None":
+    """None where there are none. Wrong ones are an error if somebody named them, else as good as none.
+
+    Raises:
+        SettingsError: somebody named them, and they are wrong.
+    """
+    from reconciler.settings import load  # noqa: PLC0415 - as above
+
+    if not os.access(config, os.R_OK):
+        if config != DEFAULT_CONFIG:
+            screen.note(f"{config} cannot be read: no policy counts")
+        return None
+    try:
+        return load(config, check_files=False)
+    except SettingsError:
+        if config != DEFAULT_CONFIG:
+            raise
+        screen.note(f"{config} is wrong: no policy counts")
+        return None
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _nodes(desired: "Desired") -> int:
+    return sum(role.count for environment in desired.environments.values() for role in environment.roles.values())

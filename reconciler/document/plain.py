@@ -41,6 +41,7 @@ _NUMBER_TO_SOME: Final = re.compile(
 )
 # Digits, signs and words of the tables above begin like this; all other plain text is text and skips them.
 _MAY_BE_SPECIAL: Final = frozenset("0123456789+-.~tTfFnNyYoO")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_/$][A-Za-z0-9 ._/@:+=${}\[\]()*~#<>-]*(?<![ :])")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # terminals obey some of them
 
 # The C loader's *composer* recurses in C and dies of a few thousand brackets; its events are safe at any depth.
@@ -66,6 +67,17 @@ class Document:
         while path and path not in self.lines:
             path = path[:-1]
         return Origin(file=self.file, line=self.lines.get(path, 1))
+
+
+def is_plain_text(text: str) -> bool:
+    """Whether an unquoted scalar of a block means this very text, here and to any other reader of YAML."""
+    return (
+        _PLAIN.fullmatch(text) is not None
+        and ": " not in text
+        and " #" not in text
+        and not _is_ambiguous(text)
+        and isinstance(_plain(text), str)
+    )
 
 
 def read_document(content: bytes, *, file: str) -> Document:

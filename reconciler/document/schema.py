@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -30,10 +31,25 @@ _TYPES: Final = {
     "object": "a map",
     "null": "null",
 }
+_ENDING: Final = ".schema.json"
 _UNITS: Final = {"maxLength": "characters", "maxItems": "items", "maxProperties": "keys"}
 _NOTHING_WRITTEN: Final[Mapping[KeyPath, str]] = MappingProxyType({})
 _SHOWN_LENGTH_MAX: Final = 200  # of a message that may hold a whole value
 _BOOLEAN_WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off"})
+
+
+def schema_names() -> list[str]:
+    """What `schema_text` knows: "environment", "settings", and what commands print."""
+    return sorted(file.name.removesuffix(_ENDING) for file in _folder().iterdir() if file.name.endswith(_ENDING))
+
+
+def schema_text(name: str) -> str:
+    return (_folder() / f"{name}{_ENDING}").read_text("utf-8")
+
+
+def _folder() -> Traversable:
+    packaged = resources.files("reconciler") / "schemas"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "schemas"
 
 
 @cache
@@ -64,10 +80,7 @@ class Schema:
     @cache
     def named(name: str) -> "Schema":
         """The schema of this file name, from the installed package or from the checkout beside it."""
-        packaged = resources.files("reconciler") / "schemas" / name
-        beside = Path(__file__).parents[2] / "schemas" / name
-        text = packaged.read_text("utf-8") if packaged.is_file() else beside.read_text("utf-8")
-        return Schema(json.loads(text))
+        return Schema(json.loads((_folder() / name).read_text("utf-8")))
 
     def check(self, document: Document, *, unchecked: Collection[KeyPath] = ()) -> tuple[Finding, ...]:
         """Everything that is wrong with the document's values, sorted.

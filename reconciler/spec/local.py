@@ -3,7 +3,8 @@
 import hashlib
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -13,40 +14,76 @@ from reconciler.errors import Stalled
 from reconciler.model.desired import Desired
 from reconciler.model.findings import Finding, Origin
 from reconciler.model.names import BlobId, EnvironmentName, RevisionId
+from reconciler.model.policy import Policy
 from reconciler.ports import TreeEntry
+from reconciler.spec.files import Files, ReadBlobs
+from reconciler.spec.policy import MonthlyCost
 from reconciler.spec.reader import SpecReader
 
 NO_REVISION: Final = RevisionId("0" * 40)
+_NO_POLICY: Final = Policy()
 _UNREAD: Final = BlobId("0" * 40)
 _ENTRIES_MAX: Final = 20_000
 
 
-def validate_folder(path: Path, *, user_data_limit_bytes: int) -> Desired:
+def validate_folder(
+    path: Path,
+    *,
+    user_data_limit_bytes: int,
+    policy: Policy = _NO_POLICY,
+    monthly_cost: MonthlyCost | None = None,
+) -> Desired:
     """What this folder declares, or this one file of a folder.
 
     Raises:
         Stalled: there is no such folder or file, or something in it cannot be read.
     """
+    with _reading(path):
+        path.lstat()  # a dangling link is something, too
+    if not path.is_dir() and (faults := _not_a_spec(path)):
+        return Desired(revision=NO_REVISION, environments={}, frozen={}, findings=tuple(faults))
     folder = path if path.is_dir() else path.parent
+    entries, read_blobs = _listed(folder)
+    reader = SpecReader(user_data_limit_bytes=user_data_limit_bytes, policy=policy, monthly_cost=monthly_cost)
+    desired = reader.read(revision=NO_REVISION, folder=str(folder), entries=entries, read_blobs=read_blobs)
+    return desired if path.is_dir() else _only(desired, path)
+
+
+def files_of(folder: Path, *, user_data_limit_bytes: int) -> Files:
+    """The files of this folder, each checked by itself.
+
+    Raises:
+        Stalled: there is no such folder, or something in it cannot be read.
+    """
+    entries, read_blobs = _listed(folder)
+    return Files(
+        folder=str(folder),
+        entries=entries,
+        read_blobs=read_blobs,
+        user_data_limit_bytes=user_data_limit_bytes,
+        known={},
+    )
+
+
+def _listed(folder: Path) -> tuple[Sequence[TreeEntry], ReadBlobs]:
     contents: dict[BlobId, bytes] = {}
 
     def read_blobs(blobs: Collection[BlobId]) -> Mapping[BlobId, bytes]:
         return {blob: contents[blob] for blob in blobs}
 
+    with _reading(folder):
+        return tuple(_entries(folder, contents)), read_blobs
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        path.lstat()  # a dangling link is something, too
-        if not path.is_dir() and (faults := _not_a_spec(path)):
-            return Desired(revision=NO_REVISION, environments={}, frozen={}, findings=tuple(faults))
-        entries = tuple(_entries(folder, contents))
+        yield
     except OSError as error:
         raise Stalled(
             f"{error.filename or path} cannot be read: {error.strerror}",
             remedy="name a folder of environment files, or one of them",
         ) from error
-    desired = SpecReader(user_data_limit_bytes=user_data_limit_bytes).read(
-        revision=NO_REVISION, folder=str(folder), entries=entries, read_blobs=read_blobs
-    )
-    return desired if path.is_dir() else _only(desired, path)
 
 
 def _entries(folder: Path, contents: dict[BlobId, bytes]) -> Iterator[TreeEntry]:

@@ -1,7 +1,7 @@
 """A revision in memory: files by path, read as the source stage would hand them over."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.model.desired import Desired
@@ -58,6 +58,11 @@ class Revision:
     reads: list[BlobId] = field(default_factory=list)
 
     def read_with(self, spec: SpecReader) -> Desired:
+        entries, read_blobs = self.listed()
+        return spec.read(revision=RevisionId("1" * 40), folder=FOLDER, entries=entries, read_blobs=read_blobs)
+
+    def listed(self) -> tuple[tuple[TreeEntry, ...], Callable[[Collection[BlobId]], Mapping[BlobId, bytes]]]:
+        """Its entries, and what reads their blobs."""
         contents = {path: text.encode() if isinstance(text, str) else text for path, text in sorted(self.files.items())}
         blobs = {blob_id(content): content for content in contents.values()}
 
@@ -70,7 +75,7 @@ class Revision:
             mode = self.modes.get(path, "100644")
             size = None if mode == "160000" else len(content)
             entries.append(TreeEntry(path=path, blob=blob_id(content), mode=mode, size=size))
-        return spec.read(revision=RevisionId("1" * 40), folder=FOLDER, entries=tuple(entries), read_blobs=read_blobs)
+        return tuple(entries), read_blobs
 
 
 def read(files: Mapping[str, str | bytes], modes: Mapping[str, str] | None = None) -> Desired:
