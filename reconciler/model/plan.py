@@ -69,7 +69,7 @@ class EnvironmentPlan:
     stalls: tuple[Stall, ...] = ()
     is_declared: bool = True  # False: being torn down, or swept
     is_frozen: bool = False
-    ending: Ending | None = None  # why and since when it is to go, as the journal has it or will have it after this pass
+    ending: Ending | None = None  # why and since when it is to go, as the journal will have it after this pass
     due_at: datetime | None = None  # when something of it comes due that only needs time: a grace period, a canary
     facts: tuple[Fact, ...] = ()  # what planning concluded and the journal should keep (RoleSettled, TeardownEnded…)
 
