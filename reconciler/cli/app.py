@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 
 from reconciler import __version__
-from reconciler.cli import hold, look, plan, prices, reconcile, run, sandbox, validate
+from reconciler.cli import (
+    explain,
+    extend,
+    hold,
+    launch,
+    look,
+    plan,
+    prices,
+    reconcile,
+    run,
+    sandbox,
+    schema,
+    teardown,
+    validate,
+)
 from reconciler.cli.invocation import DEFAULT_CONFIG, Invocation
 
 app = typer.Typer(
@@ -43,10 +57,16 @@ def _globals(
 
 
 _DAEMON, _LOOK, _HOLD, _TRY = "The daemon", "Looking", "Holds, and the way out of them", "Without AWS"
+_CHANGE = "Environments, by commits of your own"
 
+app.command("launch", rich_help_panel=_CHANGE)(launch.launch)
+app.command("teardown", rich_help_panel=_CHANGE)(teardown.teardown)
+app.command("extend", rich_help_panel=_CHANGE)(extend.extend)
 app.command("run", rich_help_panel=_DAEMON)(run.run)
 app.command("reconcile", rich_help_panel=_DAEMON)(reconcile.reconcile)
 app.command("validate", rich_help_panel=_LOOK)(validate.validate)
+app.command("explain", rich_help_panel=_LOOK)(explain.explain)
+app.command("schema", rich_help_panel=_LOOK)(schema.schema)
 app.command("plan", rich_help_panel=_LOOK)(plan.plan)
 app.command("status", rich_help_panel=_LOOK)(look.status)
 app.command("show", rich_help_panel=_LOOK)(look.show)

@@ -117,4 +117,5 @@ def test_the_samples_are_sound_and_small_enough_for_a_laptop() -> None:
         "search-ranking": {"web": 1, "worker": 1},
     }
     assert [name for name, environment in desired.environments.items() if environment.protected] == ["production"]
-    assert len((SAMPLES / "checkout.yml").read_text().splitlines()) == 6
+    lines = (SAMPLES / "checkout.yml").read_text().splitlines()
+    assert len([line for line in lines if not line.startswith("#")]) == 6

@@ -1,0 +1,86 @@
+"""`validate` in other people's programs: GitHub's annotations, pre-commit, and the policy of the settings."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reconciler.cli import invoke
+from reconciler.cli.validate import annotation
+from reconciler.model.findings import Finding, Origin
+from tests.cli.scene import write_settings
+from tests.spec.revision import CHECKOUT, PRODUCTION
+
+Captured = pytest.CaptureFixture[str]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "environments.d"
+    folder.mkdir()
+    (folder / "production.yml").write_text(PRODUCTION)
+    (folder / "checkout.yml").write_text(CHECKOUT)
+    return folder
+
+
+def test_github_is_given_a_file_and_line_to_each_finding(folder: Path, capsys: Captured) -> None:
+    (folder / "checkout.yml").write_text(CHECKOUT + "dns: 100%\n")
+    assert invoke(["validate", str(folder), "--format", "github"]) == 1
+    assert capsys.readouterr().out == (
+        f"::error file={folder}/checkout.yml,line=7,title=hivequeen::dns is not supported yet (remove it)\n"
+    )
+
+
+def test_github_is_told_nothing_where_nothing_is_wrong(folder: Path, capsys: Captured) -> None:
+    assert invoke(["validate", str(folder), "--format", "github"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_no_value_can_forge_another_annotation() -> None:
+    finding = Finding(origin=Origin(file="a,b:c%\n.yml", line=3), message='"50%\r\n::error::x"', remedy="")
+    assert annotation(finding) == ('::error file=a%2Cb%3Ac%25%0A.yml,line=3,title=hivequeen::"50%25%0D%0A::error::x"')
+
+
+def test_the_policy_of_the_settings_counts(folder: Path, tmp_path: Path, capsys: Captured) -> None:
+    config = write_settings(tmp_path, policy={"owner": "*@example.org", "nodes": {"total": 3}})
+    assert invoke(["--config", str(config), "validate", str(folder)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert (
+        f'{folder}/checkout.yml:2: against the policy: owner "jessica@example.com" is not like *@example.org (name another)'
+        in told
+    )
+    assert any(
+        line.startswith(f"{config}:1: against the policy: all environments together ask for 8 nodes") for line in told
+    )
+
+
+def test_settings_that_somebody_names_must_be_right(folder: Path, tmp_path: Path, capsys: Captured) -> None:
+    config = write_settings(tmp_path, policy={"onwer": "x"})
+    assert invoke(["--config", str(config), "validate", str(folder)]) == 1
+    assert 'unknown key "onwer"' in capsys.readouterr().err
+
+
+def test_settings_that_are_not_there_are_said_to_count_for_nothing(
+    folder: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    assert invoke(["--config", str(tmp_path / "nothing.yml"), "validate", str(folder)]) == 0
+    assert "no policy counts" in capsys.readouterr().err
+
+
+def test_the_hook_for_pre_commit_runs_as_it_is_written(folder: Path) -> None:
+    [hook] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert hook["language"] == "python", "pre-commit installs this repository, whose script the entry names"
+    assert hook["entry"].split()[0] == "hivequeen"
+    command = [sys.executable, "-m", "reconciler", *hook["entry"].split()[1:], *hook["args"]]
+    assert hook["pass_filenames"] is False
+
+    def run() -> int:
+        environment = {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=folder.parent, env=environment, capture_output=True, check=False).returncode
+
+    assert run() == 0
+    (folder / "production.yml").unlink()
+    assert run() == 1
