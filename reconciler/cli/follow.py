@@ -11,7 +11,7 @@ from reconciler.cli import screen
 from reconciler.cli.ask import invocation
 from reconciler.daemon.client import NoDaemon, ask
 from reconciler.daemon.requests import AskShow, AskStatus
-from reconciler.errors import Denied, SettingsError, Stalled, Transient
+from reconciler.errors import SettingsError, Stalled, Transient
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,39 +59,43 @@ class Watch:
 
     def until_ready(self, revision: str) -> int:
         """The exit code."""
-        return self._until(self._verdict_on_readiness, revision, aim="comes up")
+        return self._until(self._verdict_on_readiness, revision, aim="coming up")
 
     def until_gone(self, revision: str) -> int:
-        return self._until(self._verdict_on_absence, revision, aim="goes")
+        return self._until(self._verdict_on_absence, revision, aim="going")
 
     def _until(self, verdict: "Callable[[Document, str], int | None]", revision: str, *, aim: str) -> int:
-        silent_s = 0.0
+        code: int | None = None
         try:
             with _view() as view:
-                while True:
-                    try:
-                        picture = self._picture()
-                        silent_s = 0.0
-                    except Denied:
-                        raise
-                    except (NoDaemon, Transient) as trouble:
-                        silent_s += LOOK_EVERY_S
-                        if silent_s > SILENCE_MAX_S:
-                            raise
-                        view.show([f"{trouble.message}; asking again"])
-                    else:
-                        code = verdict(picture, revision)
-                        view.show(self._lines(picture, revision))
-                        if code is not None:
-                            break
-                    self._pause(LOOK_EVERY_S)
+                pictures = self._pictures(view)
+                while code is None:
+                    picture = next(pictures)
+                    code = verdict(picture, revision)
+                    view.show(self._lines(picture, revision))
         except KeyboardInterrupt:
-            screen.note(f"{self._name} {aim} without being watched; see: hivequeen show {self._name}")
+            screen.note(f"{self._name} goes on {aim}; see: hivequeen show {self._name}")
             return INTERRUPTED
         self._conclude(picture, code)
         return code
 
     # --- what the daemon tells ---
+
+    def _pictures(self, view: "_View") -> Iterator[Document]:
+        """One after the other, without end. A daemon that restarts is waited for."""
+        silent_s = 0.0
+        while True:
+            try:
+                picture = self._picture()
+            except (NoDaemon, Transient) as trouble:
+                if silent_s >= SILENCE_MAX_S:
+                    raise
+                silent_s += LOOK_EVERY_S
+                view.show([f"{trouble.message}; asking again"])
+            else:
+                silent_s = 0.0
+                yield picture
+            self._pause(LOOK_EVERY_S)
 
     def _picture(self) -> Document:
         """`environment` is None where the daemon knows none of the name."""
@@ -103,6 +107,8 @@ class Watch:
             self._was_there = True
             try:
                 shown: Any = ask(self._control, AskShow(target=self._name))
+            except NoDaemon:
+                raise
             except Stalled:  # it has gone in between
                 shown = {"environment": {"name": None}, "nodes": []}
             if shown["environment"]["name"] == self._name:
@@ -163,10 +169,13 @@ class Watch:
         return [*lines, *_of_installation(picture)]
 
     def _conclude(self, picture: Document, code: int) -> None:
+        from reconciler.report.sentences import nodes_of  # noqa: PLC0415 - it knows what plans are
+
         if code == FINE:
             is_ready = picture["environment"] is not None
             count = len([node for node in picture["nodes"] if node["phase"] == "ready"])
-            screen.say(f"{self._name} is ready, {count} nodes" if is_ready else f"{self._name} is gone", style="green")
+            what = f"is ready, {nodes_of(count)}" if is_ready else "is gone"
+            screen.say(f"{self._name} {what}", style="green")
             return
         for hold in picture["holds"]:
             screen.complain(f"held ({hold['guard']}): {hold['message']}", hold["remedy"])
