@@ -38,6 +38,13 @@ class _Organisation:
         }
         self.clients: dict[str, str] = {"chef-validator": ""}  # name → public key (PEM)
 
+    def copy(self) -> "_Organisation":
+        """What is stored is copied when it is put, and never changed afterwards."""
+        other = _Organisation()
+        other.nodes, other.roles = dict(self.nodes), dict(self.roles)
+        other.environments, other.clients = dict(self.environments), dict(self.clients)
+        return other
+
 
 class FakeChefServer:
     """`ports.ChefServer` without a network.
@@ -70,7 +77,7 @@ class FakeChefServer:
     def index(self) -> None:
         """Bring the search index up to date."""
         with self._lock:
-            self._indexed = copy.deepcopy(self._stored)
+            self._indexed = self._stored.copy()
 
     def save_node(
         self,
@@ -103,12 +110,12 @@ class FakeChefServer:
     @property
     def stored_roles(self) -> Mapping[str, ChefRole]:
         with self._lock:
-            return copy.deepcopy(self._stored.roles)
+            return dict(self._stored.roles)
 
     @property
     def stored_environments(self) -> Mapping[str, ChefEnvironment]:
         with self._lock:
-            return copy.deepcopy(self._stored.environments)
+            return dict(self._stored.environments)
 
     @property
     def stored_clients(self) -> Mapping[str, str]:
@@ -227,10 +234,10 @@ class FakeChefServer:
         def read() -> Mapping[str, _Value]:
             if names is None:
                 self.reads += 1
-                return copy.deepcopy(dict(choose(self._indexed if self.search_lag else self._stored)))
+                return dict(choose(self._indexed if self.search_lag else self._stored))
             self.reads += len(set(names))
             stored = choose(self._stored)
-            return copy.deepcopy({name: stored[name] for name in names if name in stored})
+            return {name: stored[name] for name in names if name in stored}
 
         if names is None:
             return self._call(kind, read, counted_as=f"search {kind}")

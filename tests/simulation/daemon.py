@@ -120,8 +120,8 @@ class Daemon:
             chef=lambda: world.chef,
             account=world.cloud.account,
         )
-        self.metrics = Metrics()
-        self.teller = Teller(journal=journal, metrics=self.metrics) if has_teller else None
+        self.metrics = Metrics() if has_teller else None
+        self.teller = Teller(journal=journal, metrics=self.metrics) if self.metrics is not None else None
 
     def close(self) -> None:
         self.reconciler.close()

@@ -29,7 +29,7 @@ def leaks(world: SimulatedWorld, logged: list[str]) -> Iterator[Violation]:
         "log": logged,
         "event": [str(event) for event in world.daemon.journal.told],
         "condition": [str(condition) for condition in world.daemon.journal.conditions()],
-        "metric": [world.daemon.metrics.render().decode()],
+        "metric": [world.daemon.metrics.render().decode()] if world.daemon.metrics is not None else [],
         "tag": [str(dict(one.tags)) for one in world.living()],
         "claim": [str(world.chef._claim)],
         "user-data": sorted({machine.parameters.user_data for machine in world.ledger.machines.values()}),

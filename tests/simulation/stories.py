@@ -39,7 +39,7 @@ STORIES: Final[dict[str, Story]] = {
     "scale-up": Story(before={"checkout": _shape(count=1)}, after={"checkout": _shape(count=3)}),
     "scale-down": Story(before={"checkout": _shape(count=3)}, after={"checkout": _shape(count=1)}),
     "replace": Story(before={"checkout": _shape()}, after={"checkout": _shape(image=1)}),
-    "teardown": Story(before={"production": SMALL, "checkout": SMALL}, after={"production": SMALL}),
+    "teardown": Story(before={"production": SMALL, "checkout": SMALL}, after={"production": SMALL}, grace_s=60),
     "capacity-fallback": Story(before={}, after={"checkout": _shape()}, begin=_exhaust),
     "failed-bootstrap": Story(before={}, after={"checkout": SMALL}, fails_first=True),
 }

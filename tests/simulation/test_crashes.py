@@ -1,4 +1,7 @@
-"""The daemon dies before and after every call that leaves it, and is started again: the end is as if it had not."""
+"""The daemon dies before and after every call that leaves it, and is started again: the end is as if it had not.
+
+Before a read is after whatever came before it, so of reads only the moment after is tried.
+"""
 
 from functools import cache
 from typing import Final
@@ -24,7 +27,7 @@ CRASHES: Final = [
     pytest.param(name, call.number, moment, id=f"{name}-{call}-{moment}")
     for name in STORIES
     for call in undisturbed(name)[0]
-    for moment in ("before", "after")
+    for moment in (("before", "after") if call.is_write else ("after",))
 ]
 
 

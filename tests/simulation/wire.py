@@ -12,6 +12,14 @@ from tests.fakes.clock import FakeClock
 # What a call takes, seconds of the simulated clock. Not measured: only that time passes inside a pass matters.
 LATENCY_S: Final = {"run_instances": 0.6, "terminate": 0.3, "list_instances": 0.1, "fetch": 0.03}
 LATENCY_ELSE_S: Final = 0.01
+WRITES: Final = frozenset(
+    {
+        *("run_instances", "terminate", "stop", "start", "set_tags", "remove_tags"),
+        *("put_role", "put_environment", "put_node", "create_client", "create_claim", "update_claim"),
+        *("delete_node", "delete_client", "delete_role", "delete_environment"),
+        *("record", "register", "append", "set_conditions", "mark_applied", "remove"),
+    }
+)
 
 
 class Crash(BaseException):
@@ -25,6 +33,10 @@ class Call:
     number: int
     service: str  # "cloud", "chef", "journal", "repository"
     operation: str  # the port's method
+
+    @property
+    def is_write(self) -> bool:
+        return self.operation in WRITES
 
     def __str__(self) -> str:
         return f"{self.number:03d}-{self.service}.{self.operation}"
