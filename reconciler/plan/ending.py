@@ -1,5 +1,6 @@
 """Why an environment is to go, and for how long a commit can still keep it."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -16,7 +17,8 @@ def ending_of(name: EnvironmentName, context: Context) -> Ending:
     """The one that is remembered, or of an environment whose file is gone the one that begins now."""
     known = context.memory.environments.get(name)
     if known is not None and known.ending is not None:
-        return known.ending
+        # A clock that ran ahead wrote it: the grace period would hold it up until that day.
+        return known.ending if known.ending.at <= context.now else replace(known.ending, at=context.now)
     paths = [f"{name}{suffix}" for suffix in SUFFIXES if f"{name}{suffix}" in context.touched]
     if not paths:  # the history could not be read
         file, revision, author = f"{name}{SUFFIXES[0]}", context.revision, ""

@@ -1,12 +1,20 @@
 """What is declared no more: environments and roles that go, in order, each step waiting for the last to be seen done."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from reconciler.model.actions import Reason
 from reconciler.model.desired import Environment
-from reconciler.model.facts import EnvironmentEnding, Fact, RoleRecovered, RoleSettled, TeardownBegan, TeardownEnded
-from reconciler.model.memory import Cause, Ending, Item, ItemKind
+from reconciler.model.facts import (
+    EndingCancelled,
+    EnvironmentEnding,
+    Fact,
+    RoleRecovered,
+    RoleSettled,
+    TeardownBegan,
+    TeardownEnded,
+)
+from reconciler.model.memory import Cause, Ending, Item, ItemKind, KnownEnvironment
 from reconciler.model.names import EnvironmentName, RoleName
 from reconciler.model.observed import Departed, Node, ObservedEnvironment, Phase
 from reconciler.model.plan import EnvironmentPlan
@@ -40,16 +48,7 @@ def tear_down(observed: ObservedEnvironment, ending: Ending, context: Context) -
         return EnvironmentPlan(name=name, is_declared=False, facts=(*facts, TeardownEnded(environment=name)))
     reason = Reason(rule="teardown", detail=why(ending), revision=ending.revision)
     plan = _remove_all(observed, Cause.TEARDOWN, reason, context)
-    if known.ending is None:
-        facts.append(
-            EnvironmentEnding(
-                environment=name,
-                cause=ending.cause,
-                revision=ending.revision,
-                author=ending.author,
-                file=ending.file,
-            )
-        )
+    facts.extend(_noted(known, ending))
     if _is_bare(observed, context):
         plan.actions.extend(remove_generated(context.rules.fleet, observed, reason))
     # Begun with its first action, so that no teardown gets past the limits by beginning with nothing.
@@ -62,6 +61,21 @@ def tear_down(observed: ObservedEnvironment, ending: Ending, context: Context) -
     if not has_begun and graced_until > context.now:
         plan.due(graced_until)
     return replace(_undeclared(name, plan, facts), ending=ending)
+
+
+def _noted(known: KnownEnvironment, ending: Ending) -> Iterator[Fact]:
+    """The ending, where the journal does not have it as it is."""
+    if known.ending is not None and (known.ending.at == ending.at or known.teardown_began_at is not None):
+        return
+    if known.ending is not None:
+        yield EndingCancelled(environment=known.name)  # the first one is kept: it must go before another can come
+    yield EnvironmentEnding(
+        environment=known.name,
+        cause=ending.cause,
+        revision=ending.revision,
+        author=ending.author,
+        file=ending.file,
+    )
 
 
 def _sweep(observed: ObservedEnvironment, context: Context) -> EnvironmentPlan:

@@ -163,6 +163,22 @@ def test_nothing_goes_before_the_grace_is_over(ago: timedelta, goes: bool) -> No
     assert told == ({TeardownBegan, TeardownItems} if goes else set())
 
 
+def test_an_ending_that_a_clock_ahead_of_time_noted_is_noted_anew() -> None:
+    ahead = memory(environments=known(CHECKOUT, ending=ending_since(NOW + 30 * 24 * HOUR, revision=REMOVAL)))
+    made = one(HERE, ahead)
+    assert [type(fact) for fact in made.facts] == [EndingCancelled, EnvironmentEnding]
+    assert made.ending == ending_since(NOW, revision=REMOVAL)
+    assert made.due_at == NOW + 5 * MINUTE
+
+
+def test_one_that_has_begun_goes_on_whatever_the_clock_says() -> None:
+    later = NOW + HOUR
+    ahead = memory(environments=known(CHECKOUT, began=later, ending=ending_since(later)))
+    made = one(HERE, ahead)
+    assert said(made.actions) == ["terminate_node 1"]
+    assert [type(fact) for fact in made.facts] == [TeardownItems]
+
+
 def test_without_a_grace_one_look_is_enough() -> None:
     made = one(rules=replace(GRACIOUS, teardown_grace=timedelta(0)))
     assert said(made.actions) == ["terminate_node 1"]
