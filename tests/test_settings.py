@@ -423,6 +423,22 @@ def test_a_password_in_an_address_is_not_repeated(tmp_path: Path) -> None:
         ),
         (
             "fleet: demo",
+            'fleet: demo\npolicy: {schema: {properties: {x: {$ref: "https://example.com/x"}}}}',
+            (
+                '2: policy.schema.properties.x.$ref "https://example.com/x" leads nowhere in this schema '
+                "(refer to a part of it, such as #/$defs/name)"
+            ),
+        ),
+        (
+            "fleet: demo",
+            'fleet: demo\npolicy: {schema: {$defs: {a: {}}, allOf: [{$ref: "#/$defs/a"}, {$ref: "#/$defs/b"}]}}',
+            (
+                '2: policy.schema.allOf.1.$ref "#/$defs/b" leads nowhere in this schema '
+                "(refer to a part of it, such as #/$defs/name)"
+            ),
+        ),
+        (
+            "fleet: demo",
             "fleet: demo\nnotify: [{name: a, url_file: a, on: [ready]}, {name: a, url_file: a, on: [held]}]",
             '2: two receivers have the name "a" (rename one)',
         ),

@@ -5,11 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import unquote
 
 from jsonschema.exceptions import SchemaError
 
-from reconciler.document import Document, KeyPath, Schema
-from reconciler.model.desired import Json
+from reconciler.document import Document, KeyPath, Schema, show
 from reconciler.model.policy import Policy
 from reconciler.settings.durations import is_duration, seconds
 from reconciler.settings.faults import Fault, file_trouble
@@ -85,15 +85,7 @@ def section_faults(document: Document) -> Iterator[Fault]:
         yield ("lifetimes", "default_ttl"), message, "make the maximum the longer one"
     schema = _section(document.tree, "policy").get("schema")
     if isinstance(schema, dict):
-        try:
-            Schema(schema)
-        except SchemaError as error:
-            where = ".".join(("policy.schema", *(str(part) for part in error.path)))
-            yield (
-                ("policy", "schema", *error.path),
-                f"{where} is not valid JSON Schema: {error.message}",
-                "correct it, or remove it",
-            )
+        yield from _schema_faults(schema)
     taken: set[str] = set()
     for index, receiver in _receivers(document):
         name = receiver.get("name")
@@ -102,9 +94,46 @@ def section_faults(document: Document) -> Iterator[Fault]:
         taken.add(str(name))
 
 
+def _schema_faults(schema: dict[str, Any]) -> Iterator[Fault]:
+    try:
+        Schema(schema)
+    except SchemaError as error:
+        where = ".".join(("policy.schema", *(str(part) for part in error.path)))
+        message = f"{where} is not valid JSON Schema: {error.message}"
+        yield ("policy", "schema", *error.path), message, "correct it, or remove it"
+    for path, reference in _references(schema, ("policy", "schema")):
+        if not _leads_somewhere(reference, schema):
+            # Nothing is fetched: what a file may ask for must not hang on somebody's server.
+            message = f"{'.'.join(str(part) for part in path)} {show(reference)} leads nowhere in this schema"
+            yield path, message, "refer to a part of it, such as #/$defs/name"
+
+
+def _references(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if key in ("$ref", "$dynamicRef"):
+                yield (*path, key), part
+            yield from _references(part, (*path, key))
+    if isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _references(part, (*path, index))
+
+
+def _leads_somewhere(reference: object, schema: object) -> bool:
+    if not isinstance(reference, str) or (reference != "#" and not reference.startswith("#/")):
+        return False
+    part = schema
+    for name in reference.split("/")[1:]:
+        key = unquote(name).replace("~1", "/").replace("~0", "~")
+        if not isinstance(part, dict) or key not in part:
+            return False
+        part = part[key]
+    return isinstance(part, dict | bool)
+
+
 def section_file_faults(document: Document, folder: Path) -> Iterator[Fault]:
     """Files that these sections name and that are not there."""
-    named: list[tuple[KeyPath, str, Json]] = [(("prices",), "prices", document.tree.get("prices"))]
+    named: list[tuple[KeyPath, str, object]] = [(("prices",), "prices", document.tree.get("prices"))]
     for index, receiver in _receivers(document):
         named += [
             (("notify", index, key), f"notify[{index}].{key}", receiver.get(key)) for key in ("url_file", "secret_file")

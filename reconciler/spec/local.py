@@ -124,12 +124,14 @@ def _only(desired: Desired, path: Path) -> Desired:
     name = EnvironmentName(path.stem)
     frozen = desired.frozen.get(name)
     own = {finding for finding in desired.findings if finding.origin.file == str(path)}
+    environment = desired.environments.get(name)
     blocking = set(frozen.findings) if frozen and not frozen.is_trace else set()
+    violated = set(environment.violations) if environment else set()
     return Desired(
         revision=desired.revision,
-        environments=MappingProxyType({name: desired.environments[name]} if name in desired.environments else {}),
+        environments=MappingProxyType({name: environment} if environment else {}),
         frozen=MappingProxyType({name: frozen} if frozen else {}),
-        findings=tuple(sorted(own | blocking)),
+        findings=tuple(sorted(own | blocking | violated)),
     )
 
 

@@ -1,13 +1,23 @@
 """Digests are golden: one that changes by itself would replace every node of every fleet."""
 
 from dataclasses import fields, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from reconciler.model.desired import Environment, Image, ImageById, ImageByName, ImageByParameter, Role, RootVolume
+from reconciler.model.desired import (
+    Environment,
+    Image,
+    ImageById,
+    ImageByName,
+    ImageByParameter,
+    Lifetime,
+    Role,
+    RootVolume,
+)
 from reconciler.model.digest import SPEC_VERSION, content_digest, spec_digest
-from reconciler.model.findings import Origin
+from reconciler.model.findings import Finding, Origin
 from reconciler.model.names import ChefName, EnvironmentName, ImageId, RoleName
 
 IMAGE: Image = ImageById(image_id=ImageId("ami-0123456789abcdef0"))
@@ -103,6 +113,8 @@ def test_every_declared_field_of_a_role_touches_it() -> None:
         ({"owner": "x"}, False),
         ({"protected": True}, False),
         ({"suspend": True}, False),
+        ({"lifetime": Lifetime(ttl=timedelta(days=1))}, False),
+        ({"violations": (Finding(origin=Origin(file="x.yml", line=1), message="too much"),)}, False),
     ],
 )
 def test_what_reaches_the_nodes_of_an_environment_touches_its_roles(
