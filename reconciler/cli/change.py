@@ -3,7 +3,6 @@
 import difflib
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Final
@@ -11,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from reconciler.cli import screen
-from reconciler.errors import SettingsError, Stalled
+from reconciler.cli.validate import readable_settings, user_data_limit
+from reconciler.errors import Stalled
 from reconciler.model.names import BlobId, EnvironmentName
 
 if TYPE_CHECKING:
     from reconciler.adapters.worktree import Clone, Edit, Published, Snapshot
+    from reconciler.model.cost import Cost
     from reconciler.model.desired import Desired, Environment
-    from reconciler.settings import Settings
+    from reconciler.model.findings import Finding
 
 ENDINGS: Final = (".yml", ".yaml")
 SHORT: Final = 8
@@ -43,53 +44,75 @@ class Proposal:
     check: "Callable[[Desired], None]" = field(default=lambda _: None)  # raises if the result is not what was meant
 
 
-def open_clone(repository: Path, folder: str) -> "Clone":
-    from reconciler.adapters.worktree import Clone  # noqa: PLC0415 - for those who change something
+class Workplace:
+    """A person's clone, and the daemon's settings as far as that person can read them: they are not needed to change a file."""
 
-    return Clone(repository, folder)
+    def __init__(self, repository: Path, folder: str, config: Path) -> None:
+        """
+        Raises:
+            Stalled: there is no clone whose branch follows one of a remote repository.
+        """
+        from reconciler.adapters.worktree import Clone  # noqa: PLC0415 - for those who change something
 
+        self.clone = Clone(repository, folder)
+        self.settings = readable_settings(config)
 
-def settings_at_hand(config: Path) -> "Settings | None":
-    """The daemon's settings, where this person can read them: they are not needed to change a file."""
-    from reconciler.settings import load  # noqa: PLC0415 - the schema's validator takes its time
+    def declared(self, snapshot: "Snapshot", edit: "Edit | None" = None) -> "Desired":
+        """What the branch declares; with the edit, what it would. The daemon's policy counts if it is known."""
+        from reconciler.model.policy import Policy  # noqa: PLC0415 - YAML and schemas only where they are used
+        from reconciler.ports import TreeEntry  # noqa: PLC0415 - as above
+        from reconciler.spec import SpecReader  # noqa: PLC0415 - as above
 
-    with suppress(SettingsError):
-        return load(config, check_files=False) if config.exists() else None
-    return None
+        entries = [entry for entry in snapshot.entries if edit is None or entry.path != edit.path]
+        new = BlobId("new")
+        if edit is not None and edit.content is not None:
+            entries.append(TreeEntry(path=edit.path, blob=new, mode="100644", size=len(edit.content)))
 
+        def read_blobs(blobs: Collection[BlobId]) -> Mapping[BlobId, bytes]:
+            found = dict(snapshot.read([blob for blob in blobs if blob != new]))
+            if new in blobs and edit is not None and edit.content is not None:
+                found[new] = edit.content
+            return found
 
-def elsewhere(clone: "Clone", settings: "Settings | None") -> Iterable[str]:
-    """A commit that the daemon will not see."""
-    if settings is not None and settings.repository.branch != clone.branch:
-        yield f"the daemon follows {settings.repository.branch}, and this goes to {clone.branch}"
-    if settings is not None and PurePosixPath(settings.repository.path) != PurePosixPath(clone.folder):
-        yield f"the daemon reads {settings.repository.path}, and this is in {clone.folder}"
+        reader = SpecReader(
+            user_data_limit_bytes=user_data_limit(self.settings),
+            policy=self.settings.policy if self.settings else Policy(),
+            monthly_cost=self._usd_per_month if self.settings else None,
+        )
+        return reader.read(
+            revision=snapshot.revision,
+            folder=self.clone.folder,
+            entries=sorted(entries, key=lambda entry: entry.path),
+            read_blobs=read_blobs,
+        )
 
+    def cost(self, environment: "Environment") -> "Cost | None":
+        """Of a month; None without the settings, for nobody knows the region then."""
+        from reconciler import prices  # noqa: PLC0415 - as above
+        from reconciler.model.cost import monthly_cost  # noqa: PLC0415 - as above
 
-def declared(snapshot: "Snapshot", clone: "Clone", edit: "Edit | None" = None) -> "Desired":
-    """What the branch declares; with the edit, what it would."""
-    from reconciler.enroll.first_boot import user_data_limit  # noqa: PLC0415 - as above
-    from reconciler.ports import TreeEntry  # noqa: PLC0415 - as above
-    from reconciler.spec import SpecReader  # noqa: PLC0415 - as above
+        if self.settings is None:
+            return None
+        try:
+            table = prices.load(self.settings.prices)
+        except Stalled as trouble:  # `hivequeen prices` is there to mend that, and nobody else's work waits for it
+            screen.note(f"what it costs is not known: {trouble.message}")
+            return None
+        return monthly_cost(environment, table, self.settings.aws.region)
 
-    entries = [entry for entry in snapshot.entries if edit is None or entry.path != edit.path]
-    new = BlobId("new")
-    if edit is not None and edit.content is not None:
-        entries.append(TreeEntry(path=edit.path, blob=new, mode="100644", size=len(edit.content)))
+    def _usd_per_month(self, environment: "Environment") -> float | None:
+        cost = self.cost(environment)
+        return None if cost is None or cost.usd_per_month is None else float(cost.usd_per_month)
 
-    def read_blobs(blobs: Collection[BlobId]) -> Mapping[BlobId, bytes]:
-        found = dict(snapshot.read([blob for blob in blobs if blob != new]))
-        if new in blobs and edit is not None and edit.content is not None:
-            found[new] = edit.content
-        return found
-
-    return SpecReader(user_data_limit_bytes=user_data_limit(None)).read(
-        revision=snapshot.revision, folder=clone.folder, entries=sorted(entries, key=_path), read_blobs=read_blobs
-    )
-
-
-def _path(entry: object) -> str:
-    return str(getattr(entry, "path", ""))
+    def elsewhere(self) -> Iterable[str]:
+        """Of a commit that the daemon would not see."""
+        if self.settings is None:
+            return
+        followed = self.settings.repository
+        if followed.branch != self.clone.branch:
+            yield f"the daemon follows {followed.branch}, and this goes to {self.clone.branch}"
+        if PurePosixPath(followed.path) != PurePosixPath(self.clone.folder):
+            yield f"the daemon reads {followed.path}, and this is in {self.clone.folder}"
 
 
 def file_of(name: str, snapshot: "Snapshot") -> str | None:
@@ -121,7 +144,7 @@ def near(name: str, known: Sequence[str]) -> str:
     return f"there are: {', '.join(known)}" if known else "there are none yet; is --path the right folder?"
 
 
-def require_valid(name: EnvironmentName, desired: "Desired") -> "Environment":
+def require_declared(name: EnvironmentName, desired: "Desired") -> "Environment":
     """The environment, if its file and those that it extends are right.
 
     Raises:
@@ -135,10 +158,26 @@ def require_valid(name: EnvironmentName, desired: "Desired") -> "Environment":
     return environment
 
 
+def require_valid(name: EnvironmentName, desired: "Desired", *, tolerated: "Collection[Finding]" = ()) -> "Environment":
+    """Likewise, and within the policy.
+
+    Args:
+        tolerated: violations of the policy that were there before.
+
+    Raises:
+        Stalled: as above.
+    """
+    environment = require_declared(name, desired)
+    known = {violation.message for violation in tolerated}
+    if violations := [violation for violation in environment.violations if violation.message not in known]:
+        raise Stalled("\n".join(map(str, violations)), remedy="nothing was committed: the daemon would not let it grow")
+    return environment
+
+
 def carry_out(
     proposal: Proposal,
     *,
-    clone: "Clone",
+    at: Workplace,
     snapshot: "Snapshot",
     yes: bool,
     dry_run: bool,
@@ -153,29 +192,29 @@ def carry_out(
         Exit: the person said no.
         Stalled: nobody is there to say yes.
     """
-    proposal.check(declared(snapshot, clone, proposal.edit))
-    _show(proposal, clone)
+    proposal.check(at.declared(snapshot, proposal.edit))
+    _show(proposal, at)
     if dry_run:
         screen.note("dry run: nothing was committed")
         return None
     if before is not None:
         before()
     if not yes:
-        _confirm(proposal, clone)
+        _confirm(proposal, at.clone)
 
     def check(newer: "Snapshot") -> None:
-        proposal.check(declared(newer, clone, proposal.edit))
+        proposal.check(at.declared(newer, proposal.edit))
 
-    published = clone.publish(proposal.edit, onto=snapshot, message=proposal.subject, check=check)
-    screen.say(f"{proposal.subject}: {published.revision[:SHORT]} is on {clone.upstream}", style="green")
+    published = at.clone.publish(proposal.edit, onto=snapshot, message=proposal.subject, check=check)
+    screen.say(f"{proposal.subject}: {published.revision[:SHORT]} is on {at.clone.upstream}", style="green")
     if published.to_do:
         screen.note(f"your branch and files are as they were; to have the change there: {published.to_do}")
     return published
 
 
-def _show(proposal: Proposal, clone: "Clone") -> None:
+def _show(proposal: Proposal, at: Workplace) -> None:
     edit = proposal.edit
-    screen.say(str(PurePosixPath(clone.folder) / edit.path), style="bold")
+    screen.say(str(PurePosixPath(at.clone.folder) / edit.path), style="bold")
     if edit.content is None:
         screen.say("  is deleted", style="red")
     else:
@@ -183,7 +222,7 @@ def _show(proposal: Proposal, clone: "Clone") -> None:
             screen.say(f"  {line}")
     for effect in proposal.effects:
         screen.say(effect, style="cyan")
-    for warning in proposal.warnings:
+    for warning in (*proposal.warnings, *at.elsewhere()):
         screen.say(f"warning: {warning}", style="yellow")
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,7 +11,7 @@ import typer
 
 from reconciler.cli import change
 from reconciler.cli.ask import invocation
-from reconciler.cli.change import FOLDER, HERE, DryRun, Folder, Proposal, Repository, Yes
+from reconciler.cli.change import FOLDER, HERE, DryRun, Folder, Proposal, Repository, Workplace, Yes
 from reconciler.cli.options import DeclaredEnvironment, environment_name
 from reconciler.errors import Stalled
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.adapters.worktree import Snapshot
-    from reconciler.model.desired import Desired, Lifetime
-    from reconciler.model.names import EnvironmentName
+    from reconciler.model.desired import Desired, Environment, Lifetime
     from reconciler.settings import Settings
 
 _HOUR: Final = timedelta(hours=1)
@@ -45,21 +44,19 @@ def extend(
     Example: [bold]hivequeen extend checkout 3d[/bold]
     """
     wanted, longer = environment_name(name), _span(span)
-    clone = change.open_clone(repository, folder)
-    snapshot = clone.fetch()
-    path = change.require_file(wanted, snapshot, clone)
-    lifetime = change.require_valid(wanted, change.declared(snapshot, clone)).lifetime
-    settings = change.settings_at_hand(invocation(context).config)
-    end = ends_at(lifetime, clone.touched_at(snapshot, path), _default_ttl(settings))
+    here = Workplace(repository, folder, invocation(context).config)
+    snapshot = here.clone.fetch()
+    path = change.require_file(wanted, snapshot, here.clone)
+    environment = change.require_declared(wanted, here.declared(snapshot))
+    end = ends_at(environment.lifetime, here.clone.touched_at(snapshot, path), _default_ttl(here.settings))
     if end is None:
         raise Stalled(
             f"{wanted} does not end by itself: its file has neither ttl nor expires",
             remedy="give it an end there if it shall have one",
         )
-    wished = extension(lifetime, end, longer, datetime.now(UTC))
-    proposal = _proposal(wanted, path, wished, snapshot)
-    proposal = replace(proposal, warnings=tuple(change.elsewhere(clone, settings)))
-    change.carry_out(proposal, clone=clone, snapshot=snapshot, yes=yes, dry_run=dry_run, before=None)
+    wished = extension(environment.lifetime, end, longer, datetime.now(UTC))
+    proposal = _proposal(environment, path, wished, snapshot)
+    change.carry_out(proposal, at=here, snapshot=snapshot, yes=yes, dry_run=dry_run, before=None)
 
 
 def _span(text: str) -> timedelta:
@@ -118,7 +115,7 @@ def extension(lifetime: "Lifetime", end: datetime, longer: timedelta, now: datet
     return Extension(ends_at=expires if hours is None else new_end, hours=hours, expires=f"{expires:%Y-%m-%dT%H:%MZ}")
 
 
-def _proposal(name: "EnvironmentName", path: str, wished: Extension, snapshot: "Snapshot") -> Proposal:
+def _proposal(environment: "Environment", path: str, wished: Extension, snapshot: "Snapshot") -> Proposal:
     from reconciler.adapters.worktree import Edit  # noqa: PLC0415 - for those who change something
 
     blob = snapshot.blob(path)
@@ -127,13 +124,13 @@ def _proposal(name: "EnvironmentName", path: str, wished: Extension, snapshot: "
     content = next(text for text in written if text != before)
 
     def check(desired: "Desired") -> None:
-        change.require_valid(name, desired)
+        change.require_valid(environment.name, desired, tolerated=environment.violations)
 
     when = f"{wished.ends_at:%Y-%m-%d %H:%M} UTC"
     return Proposal(
         edit=Edit(path=path, content=content, before=blob),
-        subject=f"Extend {name} until {when}",
-        effects=(f"{name} lives until {when}, if that is committed now",),
+        subject=f"Extend {environment.name} until {when}",
+        effects=(f"{environment.name} lives until {when}, if that is committed now",),
         check=check,
     )
 

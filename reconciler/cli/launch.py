@@ -1,14 +1,13 @@
 """`launch`: a new environment, by the smallest file that declares it."""
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from reconciler.cli import change, follow
 from reconciler.cli.ask import invocation
-from reconciler.cli.change import FOLDER, HERE, DryRun, Folder, Proposal, Repository, Wait, Yes
+from reconciler.cli.change import FOLDER, HERE, DryRun, Folder, Proposal, Repository, Wait, Workplace, Yes
 from reconciler.cli.options import environment_name
 from reconciler.errors import Stalled
 
@@ -57,17 +56,16 @@ def launch(
     Examples: [bold]hivequeen launch checkout --from production --branch checkout-redesign --ttl 14d[/bold] · [bold]hivequeen launch trial --from staging --set roles.web.count=2 --wait[/bold]
     """
     wanted = environment_name(name)
-    clone = change.open_clone(repository, folder)
-    tree: dict[str, Any] = {"extends": parent, "owner": owner or _email(clone)}
+    here = Workplace(repository, folder, invocation(context).config)
+    tree: dict[str, Any] = {"extends": parent, "owner": owner or _email(here.clone)}
     tree |= {key: value for key, value in (("branch", branch), ("ttl", ttl)) if value is not None}
     for assignment in values or ():
         assign(tree, assignment)
-    snapshot = clone.fetch()
-    settings = change.settings_at_hand(invocation(context).config)
-    proposal = replace(_proposal(wanted, tree, snapshot, clone), warnings=tuple(change.elsewhere(clone, settings)))
+    snapshot = here.clone.fetch()
+    proposal = _proposal(wanted, tree, snapshot, here)
     watch = follow.Watch(follow.control_of(context), wanted) if wait else None
     published = change.carry_out(
-        proposal, clone=clone, snapshot=snapshot, yes=yes, dry_run=dry_run, before=watch.begin if watch else None
+        proposal, at=here, snapshot=snapshot, yes=yes, dry_run=dry_run, before=watch.begin if watch else None
     )
     if watch and published:
         raise typer.Exit(watch.until_ready(published.revision))
@@ -115,14 +113,14 @@ def text_of(tree: dict[str, Any], parent: bytes) -> bytes:
     return (line[0] + b"\n" if line else b"") + written.encode()
 
 
-def _proposal(name: "EnvironmentName", tree: dict[str, Any], snapshot: "Snapshot", clone: "Clone") -> Proposal:
+def _proposal(name: "EnvironmentName", tree: dict[str, Any], snapshot: "Snapshot", here: Workplace) -> Proposal:
     """
     Raises:
         Stalled: the name is taken, the parent does not exist, or the file would not be valid.
     """
     from reconciler.adapters.worktree import Edit  # noqa: PLC0415 - as above
 
-    require_free(name, snapshot, clone)
+    require_free(name, snapshot, here.clone)
     parent = change.file_of(tree["extends"], snapshot)
     if parent is None:
         raise Stalled(
@@ -132,7 +130,8 @@ def _proposal(name: "EnvironmentName", tree: dict[str, Any], snapshot: "Snapshot
     blob = snapshot.blob(parent)
     content = text_of(tree, snapshot.read([blob])[blob] if blob else b"")
     edit = Edit(path=f"{name}.yml", content=content, before=None)
-    environment = change.require_valid(name, change.declared(snapshot, clone, edit))
+    environment = change.require_valid(name, here.declared(snapshot, edit))
+    cost = here.cost(environment)
 
     def check(desired: "Desired") -> None:
         change.require_valid(name, desired)
@@ -140,7 +139,7 @@ def _proposal(name: "EnvironmentName", tree: dict[str, Any], snapshot: "Snapshot
     return Proposal(
         edit=edit,
         subject=f"Launch {name}",
-        effects=(f"{name} will have:", *change.nodes(environment)),
+        effects=(f"{name} will have:", *change.nodes(environment), *([f"  {cost}"] if cost else [])),
         check=check,
     )
 

@@ -6,13 +6,12 @@ import typer
 
 from reconciler.cli import change, follow, screen
 from reconciler.cli.ask import invocation
-from reconciler.cli.change import FOLDER, HERE, DryRun, Folder, Proposal, Repository, Wait, Yes
+from reconciler.cli.change import FOLDER, HERE, DryRun, Folder, Proposal, Repository, Wait, Workplace, Yes
 from reconciler.cli.options import DeclaredEnvironment, environment_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.adapters.worktree import Clone, Snapshot
     from reconciler.model.desired import Desired
     from reconciler.model.names import EnvironmentName
     from reconciler.settings import Settings
@@ -39,23 +38,23 @@ def teardown(
     from reconciler.adapters.worktree import Edit  # noqa: PLC0415 - for those who change something
 
     wanted = environment_name(name)
-    clone = change.open_clone(repository, folder)
-    snapshot = clone.fetch()
-    path = change.require_file(wanted, snapshot, clone)
+    here = Workplace(repository, folder, invocation(context).config)
+    snapshot = here.clone.fetch()
+    path = change.require_file(wanted, snapshot, here.clone)
     edit = Edit(path=path, content=None, before=snapshot.blob(path))
-    settings = change.settings_at_hand(invocation(context).config)
+    before, after = here.declared(snapshot), here.declared(snapshot, edit)
     proposal = Proposal(
         edit=edit,
         subject=f"Tear down {wanted}",
-        effects=(f"{wanted} goes, with all its nodes and Chef objects{_grace(settings)}",),
-        warnings=(
-            *_warnings(wanted, snapshot, clone, change.declared(snapshot, clone, edit)),
-            *change.elsewhere(clone, settings),
+        effects=(
+            f"{wanted} goes, with all its nodes and Chef objects{_grace(here.settings)}",
+            *_savings(wanted, before, here),
         ),
+        warnings=tuple(_warnings(wanted, before, after)),
     )
     watch = follow.Watch(follow.control_of(context), wanted) if wait else None
     published = change.carry_out(
-        proposal, clone=clone, snapshot=snapshot, yes=yes, dry_run=dry_run, before=watch.begin if watch else None
+        proposal, at=here, snapshot=snapshot, yes=yes, dry_run=dry_run, before=watch.begin if watch else None
     )
     if published is None:
         return
@@ -76,8 +75,14 @@ def _grace(settings: "Settings | None") -> str:
     return f", {' '.join(parts)} after the daemon has read it"
 
 
-def _warnings(name: "EnvironmentName", snapshot: "Snapshot", clone: "Clone", after: "Desired") -> "Iterator[str]":
-    before = change.declared(snapshot, clone)
+def _savings(name: "EnvironmentName", before: "Desired", here: Workplace) -> "Iterator[str]":
+    environment = before.environments.get(name)
+    cost = here.cost(environment) if environment else None
+    if cost is not None:
+        yield f"  it cost {cost}"
+
+
+def _warnings(name: "EnvironmentName", before: "Desired", after: "Desired") -> "Iterator[str]":
     orphans = sorted(set(after.frozen) & set(before.environments))
     for child in orphans:
         yield f"{child} extends {name}; without it, {child} is neither changed nor torn down until its file is mended"

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -223,6 +224,33 @@ class TestLaunch:
         assert {"search.yml", "ranking.yml"} <= set(files(source))
         assert "git pull --rebase" in complaint(capsys)
 
+    def test_what_it_costs_is_told_where_the_daemons_settings_tell_the_region(
+        self, jessica: Person, tmp_path: Path, capsys: Captured
+    ) -> None:
+        config = write_settings(tmp_path)
+        assert hivequeen(jessica, "launch", "search", "--from", "production", "--dry-run", config=config) == 0
+        assert re.search(r"^  \$[0-9,]+\.[0-9]{2} a month$", capsys.readouterr().out, re.MULTILINE)
+        assert hivequeen(jessica, "teardown", "checkout", "--dry-run", config=config) == 0
+        assert "it cost $" in capsys.readouterr().out
+        (tmp_path / "prices.json").write_text("{")
+        config = write_settings(tmp_path, prices="prices.json")
+        assert hivequeen(jessica, "launch", "search", "--from", "production", "--dry-run", config=config) == 0
+        shown = capsys.readouterr()
+        assert "a month" not in shown.out
+        assert "what it costs is not known" in shown.err
+
+    def test_more_than_the_policy_allows_is_not_committed(
+        self, source: GitSource, jessica: Person, tmp_path: Path, capsys: Captured
+    ) -> None:
+        config = write_settings(tmp_path, policy={"nodes": {"environment": 5}})
+        before = source.tip
+        assert hivequeen(jessica, "launch", "search", "--from", "production", "--yes", config=config) == 1
+        assert "search asks for 6 nodes" in (said := complaint(capsys))
+        assert "against the policy" in said
+        assert source.tip == before
+        smaller = ("--set", "roles.web.count=1")
+        assert hivequeen(jessica, "launch", "search", "--from", "production", "--yes", *smaller, config=config) == 0
+
 
 class TestTeardown:
     def test_the_file_is_deleted_by_a_commit_and_it_is_said_how_to_undo_it(
@@ -307,3 +335,25 @@ class TestExtend:
         assert hivequeen(jessica, "extend", *arguments, "--yes") == 1
         assert told in complaint(capsys)
         assert source.tip == before
+
+    def test_the_policys_longest_ttl_is_the_end_of_extending(
+        self, source: GitSource, jessica: Person, tmp_path: Path, capsys: Captured
+    ) -> None:
+        config = write_settings(tmp_path, lifetimes={"maximum_ttl": "8d"})
+        before = source.tip
+        assert hivequeen(jessica, "extend", "checkout", "3d", "--yes", config=config) == 1
+        assert "at most 8d are allowed" in complaint(capsys)
+        assert source.tip == before
+        assert hivequeen(jessica, "extend", "checkout", "12h", "--yes", config=config) == 0
+
+    def test_the_daemons_default_ttl_is_extended_by_one_of_the_files_own(
+        self, source: GitSource, jessica: Person, tmp_path: Path
+    ) -> None:
+        config = write_settings(tmp_path, lifetimes={"default_ttl": "2d"})
+        assert hivequeen(jessica, "extend", "_small", "1d", "--yes", config=config) == 1
+        jessica.push("search.yml", "extends: production\nowner: jessica # for ever?\n")
+        assert hivequeen(jessica, "extend", "search", "1d", "--yes", config=config) == 0
+        assert content(source, "search.yml") in (
+            "extends: production\nowner: jessica # for ever?\nttl: 3d\n",
+            "extends: production\nowner: jessica # for ever?\nttl: 72h\n",
+        )
