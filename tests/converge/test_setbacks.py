@@ -172,9 +172,7 @@ def test_a_streak_of_another_content_is_not_gone_on_with() -> None:
         pytest.param({"is_denied": True}, False, False, id="bad credentials are everybody's"),
     ],
 )
-def test_what_is_refused_for_good_halts_the_role_at_once(
-    changes: dict[str, Any], *, counts: bool, halts: bool
-) -> None:
+def test_what_is_refused_for_good_halts_the_role_at_once(changes: dict[str, Any], *, counts: bool, halts: bool) -> None:
     made = judged(found(replace(REFUSED, **changes)))
     assert [one.is_halted for one in made] == ([halts] if counts else [])
 
