@@ -31,6 +31,9 @@ class Machine:
     never_boots: bool = False
     given: dict[str, str] = field(default_factory=dict)  # what it was told when it registered
 
+    def is_of(self, environment: str, role: str) -> bool:
+        return (self.environment, self.role) == (environment, role)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
@@ -60,6 +63,7 @@ class Ledger:
     tokens: dict[str, set[InstanceId]] = field(default_factory=dict)
     made_by_hand: dict[tuple[str, str], datetime] = field(default_factory=dict)  # (kind, name) in Chef
     retagged_at: dict[InstanceId, datetime] = field(default_factory=dict)
+    slack: timedelta = timedelta(0)  # how old an answer of EC2 may be
     _read: dict[RevisionId, Mapping[str, Declared | Frozen]] = field(default_factory=dict)
 
     def desired_at(self, revision: RevisionId | None) -> Mapping[str, Declared | Frozen]:
@@ -103,8 +107,12 @@ class Ledger:
 
     def of_role(self, environment: str, role: str) -> Sequence[Machine]:
         """Those that live, whoever launched them."""
+        return [one for one in self.machines.values() if one.ended_at is None and one.is_of(environment, role)]
+
+    def seen_of_role(self, environment: str, role: str, at: datetime) -> Sequence[Machine]:
+        """With those that an old answer may still show."""
         return [
             one
             for one in self.machines.values()
-            if one.ended_at is None and (one.environment, one.role) == (environment, role)
+            if one.is_of(environment, role) and (one.ended_at is None or at - one.ended_at < self.slack)
         ]

@@ -24,6 +24,8 @@ def heal(world: SimulatedWorld) -> None:
     cloud.unknown_images.clear()
     cloud.quota = None
     cloud.visibility_lag_s = cloud.pending_s = cloud.shutting_down_s = 0
+    cloud.partial_s.clear()
+    cloud.lag_s.clear()
     world.chef.search_lag = False
     world.chef.index()
     if world.installations > 1:  # a new journal cannot know what it was that lost its tag before: somebody finds it

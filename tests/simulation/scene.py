@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from reconciler.model import tags
 from reconciler.model.facts import RevisionApplied
@@ -18,6 +19,8 @@ from tests.simulation.journal import SimulatedJournal
 from tests.simulation.ledger import Ended, Ledger, Machine
 from tests.simulation.specs import SUBNETS, Frozen, RoleShape, group_of, key_of
 
+PASS_MOST: Final = timedelta(seconds=30)  # between what a pass sees and what it does
+
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
@@ -27,7 +30,11 @@ class Scene:
     journal: SimulatedJournal
     ledger: Ledger
     rules: Rules
-    slack: timedelta = timedelta(0)  # how old an answer of EC2 may be
+
+    @property
+    def slack(self) -> timedelta:
+        """How old an answer of EC2 may have been, lately or at all."""
+        return self.ledger.slack
 
     @property
     def now(self) -> datetime:
@@ -84,7 +91,7 @@ class Scene:
 
     def has_failed(self, machine: Machine) -> bool:
         age = self.now - machine.launched_at
-        is_pending = age < timedelta(seconds=self.cloud.pending_s)
+        is_pending = age - PASS_MOST < timedelta(seconds=self.cloud.pending_s)  # when it was looked at
         is_late = age >= self.rules.bootstrap_deadline or (is_pending and age >= self.rules.launch_deadline)
         return machine.reported_failure or is_late
 

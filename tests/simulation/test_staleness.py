@@ -76,7 +76,7 @@ def ends_the_same(name: str, world: SimulatedWorld, what: object) -> None:
 @pytest.mark.parametrize("name", STORIES)
 def test_answers_that_lag_all_the_time_change_no_end(name: str, operation: str, lag_s: int) -> None:
     world = begin(STORIES[name])
-    world.scene.slack = LAG_MOST
+    world.ledger.slack = LAG_MOST
 
     def lag(call: Call) -> timedelta:
         return timedelta(seconds=lag_s if operation in (call.operation, "all") else 0)
@@ -95,7 +95,7 @@ def test_one_old_answer_changes_no_end(name: str, operation: str) -> None:
             if at - earlier > LAG_MOST:
                 continue
             world = begin(STORIES[name])
-            world.scene.slack = LAG_MOST
+            world.ledger.slack = LAG_MOST
 
             def lag(asking: Call, late: Call = call, by: timedelta = at - earlier) -> timedelta:
                 return by if asking.number == late.number else timedelta(0)
@@ -157,7 +157,7 @@ def test_a_field_left_out_once_changes_no_end(name: str, field: str) -> None:
         if call.operation != operation:
             continue
         world = begin(STORIES[name])
-        world.scene.slack = LAG_MOST
+        world.ledger.slack = LAG_MOST
 
         def tamper(asking: Call, arguments: tuple[Any, ...], answer: Any, partial: Call = call) -> Any:
             return drop(answer) if asking.number == partial.number and is_listing(asking, arguments) else answer

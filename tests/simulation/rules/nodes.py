@@ -74,7 +74,11 @@ def never_in_spec(deed: Deed, scene: Scene) -> Iterator[str]:
             unexplained[machine.environment, machine.role].append(instance_id)
     for (environment, role), ids in unexplained.items():
         shape = _shape(scene, environment, role)
-        living = [one for one in scene.ledger.of_role(environment, role) if scene.is_tagged(one.instance_id)]
+        living = [
+            one
+            for one in scene.ledger.seen_of_role(environment, role, scene.now)
+            if one.ended_at is not None or scene.is_tagged(one.instance_id)
+        ]
         explained = [one for one in living if one.instance_id in deed.ended and scene.why_it_may_go(one) is not None]
         excess = len(living) - len(explained) - shape.count if shape is not None else 0
         if len(ids) > max(0, excess):
@@ -95,8 +99,8 @@ def enough_serve(deed: Deed, scene: Scene) -> Iterator[str]:
             continue
         serving = [
             one
-            for one in scene.ledger.of_role(environment, role)
-            if one.stopped_at is None and not one.was_retagged and scene.is_known_ready(one)
+            for one in scene.ledger.seen_of_role(environment, role, scene.now)
+            if one.stopped_at is None and scene.is_tagged(one.instance_id) and scene.is_known_ready(one)
         ]
         going = [one for one in serving if one.instance_id in deed.ended and not scene.is_approved(one.instance_id)]
         if going and len(serving) - len(going) < shape.count:

@@ -54,6 +54,7 @@ from tests.simulation.steps.people import (
 )
 from tests.simulation.steps.step import Step, draw, limits
 from tests.simulation.steps.trouble import (
+    Blur,
     Break,
     EndTrouble,
     Exhaust,
@@ -106,6 +107,7 @@ KINDS: Final[dict[type[Step], int]] = {
     Quota: 2,
     Images: 1,
     Temper: 3,
+    Blur: 3,
     SearchLag: 3,
     Index: 2,
     HandTerminate: 4,

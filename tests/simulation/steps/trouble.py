@@ -1,6 +1,7 @@
 """What goes wrong outside, and what EC2 and Chef are like."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from reconciler.errors import Denied, HivequeenError, NoCapacity, QuotaReached, Refused, Transient
 from reconciler.model.names import ImageId
@@ -175,6 +176,26 @@ class Temper(Step):
         world.cloud.visibility_lag_s = (0, 2, 20, 200)[self.visibility]
         world.cloud.pending_s = (0, 20, 700)[self.pending]
         world.cloud.shutting_down_s = (0, 15, 400)[self.ending]
+
+
+LACKING = ("tags", "subnet", "security_groups", "instance_profile", "private_address")
+
+
+@dataclass(frozen=True, slots=True)
+class Blur(Step):
+    """Records of young instances lack something, and answers are old; or all is clear again."""
+
+    lacking: int = below(len(LACKING) + 1)
+    partial: int = below(3)
+    lag: int = below(4)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        world.cloud.partial_s.clear()
+        if self.lacking < len(LACKING):
+            world.cloud.partial_s[LACKING[self.lacking]] = (0, 5, 40)[self.partial]
+        lag_s = (0, 2, 30, 200)[self.lag]
+        world.cloud.lag_s["list_instances"] = lag_s
+        world.ledger.slack = max(world.ledger.slack, timedelta(seconds=lag_s))
 
 
 @dataclass(frozen=True, slots=True)

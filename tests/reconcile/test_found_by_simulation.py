@@ -1,0 +1,51 @@
+"""What script/simulate and the stale matrix found, as stories: each was the shortest trace of a broken invariant."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+
+from reconciler.model.desired import Json
+from reconciler.model.names import ChefName
+from reconciler.model.observed import ChefEnvironment, ChefRole
+from tests.reconcile.world import CHECKOUT, PRODUCTION, World
+
+TOO_TRUSTING = "a full pass makes what a search lacks without asking for it by name"
+NOT_SHOWN = "what a record does not show is taken for drift"
+THEIRS: Final[Mapping[str, Json]] = {"hivequeen": {"fleet": "another", "environment": "checkout", "protected": False}}
+
+
+@pytest.mark.xfail(reason=TOO_TRUSTING, strict=True)
+def test_a_stale_search_overwrites_no_chef_environment_that_somebody_else_made_since(world: World) -> None:
+    world.commit(production=PRODUCTION)
+    world.settle()
+    world.chef.index()
+    world.chef.search_lag = True
+    world.chef.put_environment(ChefEnvironment(name=ChefName("checkout"), default_attributes=THEIRS))
+    world.commit(checkout=CHECKOUT)
+    world.reconcile()
+    assert world.chef.stored_environments["checkout"].default_attributes == THEIRS
+
+
+@pytest.mark.xfail(reason=TOO_TRUSTING, strict=True)
+def test_a_stale_search_overwrites_no_chef_role_that_somebody_else_made_since(world: World) -> None:
+    world.commit(production=PRODUCTION)
+    world.settle()
+    world.chef.index()
+    world.chef.search_lag = True
+    world.chef.put_role(ChefRole(name=ChefName("checkout-web"), run_list=("recipe[theirs]",), default_attributes={}))
+    world.commit(checkout=CHECKOUT)
+    world.reconcile()
+    assert world.chef.stored_roles["checkout-web"].run_list == ("recipe[theirs]",)
+
+
+@pytest.mark.xfail(reason=NOT_SHOWN, strict=True)
+@pytest.mark.parametrize("missing", ["subnet", "security_groups"])
+def test_a_young_record_that_lacks_something_ends_no_node(world: World, missing: str) -> None:
+    world.cloud.partial_s[missing] = 20
+    world.commit(production=PRODUCTION)
+    for _ in range(3):
+        world.reconcile()
+        world.clock.advance(5)
+    assert world.cloud.calls["TerminateInstances"] == 0
+    assert len(world.cloud.everything()) == 6
