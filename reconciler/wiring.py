@@ -75,7 +75,9 @@ def _adapters(settings: Settings, journal: SqliteJournal, mirror: Path, count: R
     clock = SystemClock()
     return Adapters(
         clock=clock,
-        repository=GitRepository(settings.repository, mirror, count),
+        repository=GitRepository(
+            settings.repository, mirror, count, identity=f"Hivequeen <hivequeen@{settings.fleet}>"
+        ),
         cloud=Ec2(settings.aws, settings.fleet, count),
         chef=PyChefServer(settings=settings.chef, fleet=settings.fleet, clock=clock, count=count),
         journal=journal,

@@ -1,6 +1,6 @@
 """What the history says of a revision and its files: who made it, and which commit touched which file last."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -8,7 +8,7 @@ from reconciler.errors import HivequeenError
 from reconciler.model.commits import Commit
 from reconciler.model.desired import Desired
 from reconciler.model.memory import Memory
-from reconciler.model.names import RevisionId
+from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.ports import Repository
 
 _ENDINGS = (".yml", ".yaml")
@@ -31,7 +31,9 @@ class History:
         self._commit: Commit | None = None
         self._walked: RevisionId | None = None  # the revision up to which `_lasting` is right
         self._lasting: Mapping[str, Commit] = {}  # of declared files whose lifetime counts from it
-        self._asked: tuple[RevisionId, frozenset[str]] | None = None  # what `_gone` answers
+        self._asked: tuple[RevisionId, frozenset[tuple[EnvironmentName, RevisionId]]] | None = (
+            None  # what `_gone` answers
+        )
         self._gone: Mapping[str, Commit] = {}
 
     def tell(self, desired: Desired, memory: Memory) -> tuple[Told, HivequeenError | None]:
@@ -53,17 +55,25 @@ class History:
     def _touched(self, desired: Desired, memory: Memory) -> Mapping[str, Commit]:
         self._follow(desired)
         gone = frozenset(
-            f"{name}{ending}"
+            (name, known.declared_by)
             for name, known in memory.environments.items()
             if name not in desired.names and known.ending is None
-            for ending in _ENDINGS
         )
-        if not gone:
-            return self._lasting
         if self._asked != (desired.revision, gone):
-            self._gone = self._repository.touched(desired.revision, gone)
+            self._gone = self._removals(desired.revision, gone)
             self._asked = (desired.revision, gone)
         return {**self._lasting, **self._gone}
+
+    def _removals(
+        self, revision: RevisionId, gone: Collection[tuple[EnvironmentName, RevisionId]]
+    ) -> Mapping[str, Commit]:
+        """Who removed their files: somebody after the revision that declared them last, so only that part is walked."""
+        found: dict[str, Commit] = {}
+        for last in sorted({declared_by for _, declared_by in gone}):
+            paths = [f"{name}{ending}" for name, declared_by in gone if declared_by == last for ending in _ENDINGS]
+            after = last if self._repository.descends(revision, last) else None
+            found |= self._repository.touched(revision, paths, after=after)
+        return found
 
     def _follow(self, desired: Desired) -> None:
         """Bring what is known of declared files up to the revision; of new ones the whole history is asked."""

@@ -61,6 +61,7 @@ class FakeRepository:
         self.refuses_pushes = False  # as a hook or a protected branch does; `remove` only
         self.applied: RevisionId | None = None
         self.fetches = 0
+        self.walks = 0  # over the history
         self._commits: dict[RevisionId, _Stored] = {}
         self._blobs: dict[BlobId, bytes] = {}
         self._files: dict[RevisionId, Mapping[str, Content]] = {}
@@ -162,6 +163,7 @@ class FakeRepository:
     ) -> Mapping[str, Commit]:
         if not paths:
             return {}
+        self.walks += 1
         for end in (revision, *([after] if after else ())):
             self._known(end)
         old = set(self._history(after)) if after else set[RevisionId]()

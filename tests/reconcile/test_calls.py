@@ -29,6 +29,7 @@ def test_a_full_pass_with_nothing_to_do_makes_one_call_of_each_kind_whatever_the
         "search clients": 1,
     }
     assert (world.cloud.writes, world.chef.writes) == (0, 0)
+    assert world.repository.walks == 0
 
 
 def test_a_new_environment_costs_two_launches_and_its_chef_objects_and_is_read_alone(world: World) -> None:
@@ -58,6 +59,16 @@ def test_a_teardown_terminates_in_one_call(world: World) -> None:
     world.commit(checkout=None)
     world.settle()
     assert world.cloud.calls["TerminateInstances"] == 1
+
+
+def test_who_deleted_files_is_asked_once_however_many_they_are_and_however_long_the_teardown_takes(
+    world: World,
+) -> None:
+    fleet_of(world, 5)
+    world.commit(feature_0=None, feature_1=None)
+    world.settle()
+    assert {key.partition("/")[0] for key in world.counts()} == {"production", "feature-2", "feature-3"}
+    assert world.repository.walks == 1
 
 
 def test_a_commit_that_changes_nothing_here_costs_one_look_at_nothing(world: World) -> None:

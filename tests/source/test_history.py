@@ -14,6 +14,7 @@ from reconciler.source.history import History
 from tests.fakes.repository import FIRST_COMMIT_AT, FakeRepository
 
 WEEK = Lifetime(ttl=timedelta(days=7))
+UNKNOWN = RevisionId("1" * 40)
 ENDING = Ending(
     cause=EndingCause.REMOVED, at=FIRST_COMMIT_AT, revision=RevisionId("1" * 40), author="", file="gone.yml"
 )
@@ -54,13 +55,11 @@ def desired(revision: RevisionId, *, folder: str = "environments.d", **lifetimes
     return Desired(revision=revision, environments=environments, frozen={}, findings=())
 
 
-def remembering(*names: str, ending: Ending | None = None) -> Memory:
+def remembering(*names: str, ending: Ending | None = None, declared_by: RevisionId = UNKNOWN) -> Memory:
     return Memory(
         installation=InstallationId("i"),
         environments={
-            EnvironmentName(name): KnownEnvironment(
-                name=EnvironmentName(name), declared_by=RevisionId("1" * 40), ending=ending
-            )
+            EnvironmentName(name): KnownEnvironment(name=EnvironmentName(name), declared_by=declared_by, ending=ending)
             for name in names
         },
     )
@@ -85,6 +84,19 @@ def test_whoever_removed_a_file_is_told_and_only_of_files_whose_end_is_news(repo
         history, desired(removed, kept=Lifetime()), Memory(installation=InstallationId("i"), environments=both)
     ) == {"gone.yml": removed}
     assert repository.asked == [(frozenset({"gone.yml", "gone.yaml"}), None)]
+
+
+def test_only_what_came_after_the_last_declaration_is_walked_if_that_is_known(repository: CountingRepository) -> None:
+    declaring = repository.push({"gone.yml": "1", "late.yml": "1"})
+    removed = repository.push({"late.yml": "1"})
+    tip = repository.push({})
+    repository.fetch()
+    history = History(repository, folder="environments.d")
+    memory = remembering("gone", declared_by=declaring)
+    late = remembering("late", declared_by=removed)
+    both = Memory(installation=memory.installation, environments={**memory.environments, **late.environments})
+    assert told(history, desired(tip), both) == {"gone.yml": removed, "late.yml": tip}
+    assert {(len(paths), after) for paths, after in repository.asked} == {(2, declaring), (2, removed)}
 
 
 def test_where_nothing_is_gone_and_nothing_expires_the_history_is_not_asked(repository: CountingRepository) -> None:
