@@ -3,10 +3,12 @@
 from collections.abc import Collection, Mapping
 
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler.errors import SourceRejected
+from reconciler.model.desired import Json
 from reconciler.model.names import BlobId, EnvironmentName, RevisionId
 from reconciler.ports import TreeEntry
 from tests.spec.revision import CHECKOUT, FOLDER, PRODUCTION, Revision, blob_id, read, reader
@@ -46,6 +48,65 @@ def test_no_mutilation_of_a_parent_loses_a_child(cut: tuple[int, int, bytes]) ->
     after = read({**FILES, "production.yml": mutilate(PRODUCTION, cut)})
     assert after.names == NAMES
     assert EnvironmentName("alone") in after.environments
+
+
+ANYTHING: st.SearchStrategy[Json] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 2)
+    | st.sampled_from(["x", "${branch}", "$${x}", "${x}", "1d", "2026-01-01"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["web", "a", "stop"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+PLACES = [
+    *(
+        "extends",
+        "project",
+        "owner",
+        "branch",
+        "commit",
+        "protected",
+        "ttl",
+        "expires",
+        "schedule",
+        "defaults",
+        "roles",
+    ),
+    *(
+        "roles.web",
+        "roles.web.count",
+        "roles.web.run_list",
+        "roles.web.attributes",
+        "roles.web.tags",
+        "roles.web.image",
+    ),
+    *("roles.web.user_data", "defaults.attributes", "defaults.instance_type", "schedule.timezone"),
+]
+
+
+@given(st.sampled_from(["production.yml", "_middle.yml", "checkout.yml"]), st.sampled_from(PLACES), ANYTHING)
+def test_whatever_stands_anywhere_in_a_chain_is_read_or_told(path: str, place: str, value: Json) -> None:
+    files = {
+        "production.yml": PRODUCTION,
+        "_middle.yml": 'extends: production\ndefaults: {tags: {at: "${branch}"}}\n',
+        "checkout.yml": CHECKOUT.replace("production", "_middle"),
+    }
+    tree = yaml.safe_load(files[path])
+    *sections, key = place.split(".")
+    here = tree
+    for section in sections:
+        here = here.setdefault(section, {})
+    here[key] = value
+    files[path] = yaml.safe_dump(tree)
+    desired = read(files)
+    assert desired.declared == {"production", "checkout"}
+    assert desired.findings == read(files).findings
+    for name, frozen in desired.frozen.items():
+        assert frozen.is_trace or frozen.findings, name
+    if desired.frozen.get(EnvironmentName("production")):
+        assert EnvironmentName("checkout") in desired.names
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(FILES)), st.none() | CUTS), max_size=6))
