@@ -1,7 +1,12 @@
 """`--wait`: what is told while an environment comes or goes, when it ends, and with which exit code."""
 
+import os
+import pty
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +213,28 @@ def test_without_a_daemon_nothing_is_begun(tmp_path: Path) -> None:
     with pytest.raises(Stalled, match=re.escape("--wait: no daemon answers")) as stalled:
         Watch(tmp_path / "control.sock", NAME).begin()
     assert "nothing was committed" in stalled.value.message
+
+
+def test_on_a_terminal_the_lines_take_each_others_place(daemon: ScriptedDaemon) -> None:
+    daemon.answers[requests.AskShow] = [BOOTING, BOOTING, RUNNING]
+    daemon.answers[requests.AskStatus] = [status(revision=OLD), *(status(COMING),) * 3, status(READY)]
+    script = (
+        "import sys; from pathlib import Path; from reconciler.cli.follow import Watch\n"
+        f"watch = Watch(Path({str(daemon.path)!r}), 'checkout', pause=lambda _: None)\n"
+        f"watch.begin(); sys.exit(watch.until_ready({NEW!r}))"
+    )
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    ) as running:
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 4096):
+                seen += part
+    os.close(ours)
+    text = seen.decode()
+    assert running.returncode == 0, text
+    assert "\x1b[2K" in text, "a line was wiped to be drawn anew"
+    assert "pending, launched" in text
+    assert "checkout is ready, 1 node" in text.splitlines()[-1]
