@@ -95,7 +95,7 @@ def _plan_role(environment: Environment, role: Role, observed: ObservedEnvironme
     if foreign is not None:
         return RolePlan(stalls=[foreign])
     nodes = [node for node in observed.nodes if node.role == role.name]
-    image = _image(environment, role, context.observed, chef_role, nodes)
+    image = image_of(environment, role, context.observed, chef_role, nodes)
     if image is None:
         message, remedy = context.observed.unresolved.get(
             (environment.name, role.name), ("it was not looked up", "wait")
@@ -113,7 +113,7 @@ def _plan_role(environment: Environment, role: Role, observed: ObservedEnvironme
     return plan
 
 
-def _image(
+def image_of(
     environment: Environment, role: Role, world: Observed, chef_role: ChefRole | None, nodes: Sequence[Node]
 ) -> ImageId | None:
     """The declared image; of a moving one, what it was just resolved to, else what is pinned in the Chef role.

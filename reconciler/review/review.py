@@ -1,0 +1,295 @@
+"""What merging would do: two revisions foreseen against the same world, and what the second adds over the first.
+
+What is pending already is not blamed on the change: an action that the base asks for, too, is none of the review's.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Final
+
+from reconciler.model.actions import Action
+from reconciler.model.cost import Cost
+from reconciler.model.desired import Desired, Environment
+from reconciler.model.findings import Finding
+from reconciler.model.names import EnvironmentName, InstanceId, RevisionId
+from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall
+from reconciler.plan.drift import Drift
+from reconciler.review.fields import FieldChange, Risk, differing, leaves
+from reconciler.review.foresee import Foreseen, Side, foresee
+from reconciler.review.snapshot import Snapshot
+from reconciler.review.steps import Added, Step, added, held, steps_of, steps_of_change
+
+# They say when, or that nobody acts at all; they keep nothing from happening once it is merged and looked at.
+_TELLING_ONLY: Final = (Guard.GRACE, Guard.OBSERVE_MODE)
+
+Price = Callable[[Environment], Cost]
+
+
+class Kind(StrEnum):
+    """What becomes of an environment's file."""
+
+    CREATED = "created"
+    CHANGED = "changed"  # what it declares, by itself or by what it extends
+    DELETED = "deleted"
+    FROZEN = "frozen"  # it cannot be read any more: what runs stays as it is
+    MENDED = "mended"  # it can be read again; what it declared before is not known
+    AFFECTED = "affected"  # it declares what it did, and something happens to it all the same
+
+
+class Verdict(IntEnum):
+    """The value is the exit code of `hivequeen plan --diff`."""
+
+    NOTHING = 0
+    FAILED = 1  # something new is wrong, or somebody would have to act
+    CHANGES = 2
+    HELD = 3  # a guard would keep something from happening
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A guard that would keep steps of the change from happening."""
+
+    guard: Guard
+    message: str
+    remedy: str
+    until: datetime | None
+    steps: tuple[Step, ...]
+
+    @property
+    def holds(self) -> bool:
+        return self.guard not in _TELLING_ONLY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentReview:
+    name: EnvironmentName
+    kind: Kind
+    file: str
+    fields: tuple[FieldChange, ...]  # sorted by key
+    steps: tuple[Step, ...]  # in the order in which they would be carried out, held ones included
+    holds: tuple[Hold, ...]
+    stalls: tuple[Stall, ...]  # what would need a person
+    before: Cost
+    after: Cost
+
+    @property
+    def is_held(self) -> bool:
+        return any(one.holds for one in self.holds)
+
+    @property
+    def risk(self) -> Risk:
+        return max((*(one.risk for one in self.fields), *(one.risk for one in self.steps)), default=Risk.IN_PLACE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    base: RevisionId
+    head: RevisionId
+    at: datetime  # when the world looked so
+    is_assumed: bool  # nobody looked: the base is taken to run exactly as declared
+    environments: tuple[EnvironmentReview, ...]  # that the change does something to, sorted by name
+    findings: tuple[tuple[Finding, bool], ...]  # of the head, sorted; whether the base has it not
+    blocked: tuple[Blocked, ...]  # what holds the whole installation
+    unresolved: tuple[str, ...]  # moving images of which it is not known what they name now
+    before: Cost  # of all environments
+    after: Cost
+
+    @property
+    def verdict(self) -> Verdict:
+        """Findings that the base has, too, are not the change's."""
+        if any(is_new for _, is_new in self.findings) or any(one.stalls for one in self.environments):
+            return Verdict.FAILED
+        stops_all = any(one.guard not in _TELLING_ONLY for one in self.blocked)
+        if any(one.is_held or (stops_all and one.steps) for one in self.environments):
+            return Verdict.HELD
+        return Verdict.CHANGES if self.environments else Verdict.NOTHING
+
+    def only(self, name: EnvironmentName) -> "Review":
+        """As far as one environment is concerned. Findings stay: a fault of a template is everybody's."""
+        return replace(self, environments=tuple(one for one in self.environments if one.name == name))
+
+
+def review(base: Side, head: Side, snapshot: Snapshot, price: Price) -> Review:
+    """
+    Args:
+        price: what an environment costs in a month.
+    """
+    old, new = foresee(base, snapshot), foresee(head, snapshot)
+    plans = {one.name: one for one in old.plan.environments}, {one.name: one for one in new.plan.environments}
+    names = sorted(old.desired.names | new.desired.names | plans[1].keys())
+    grace = snapshot.rules.teardown_grace
+    reviews = [
+        _review_one(name, old, new, (plans[0].get(name), plans[1].get(name)), price=price, grace=grace)
+        for name in names
+    ]
+    known = {(one.origin.file, one.message) for one in base.desired.findings}
+    return Review(
+        base=base.desired.revision,
+        head=head.desired.revision,
+        at=snapshot.at,
+        is_assumed=snapshot.is_assumed,
+        environments=tuple(one for one in reviews if one is not None),
+        findings=tuple(
+            (one, (one.origin.file, one.message) not in known)  # its line may have moved
+            for one in head.desired.findings
+        ),
+        blocked=snapshot.blocked,
+        unresolved=tuple(sorted({*new.unresolved} - {*old.unresolved})),
+        before=_total(old.desired, old.desired, price),
+        after=_total(new.desired, old.desired, price),
+    )
+
+
+def _review_one(
+    name: EnvironmentName,
+    old: Foreseen,
+    new: Foreseen,
+    plans: tuple[EnvironmentPlan | None, EnvironmentPlan | None],
+    *,
+    price: Price,
+    grace: timedelta,
+) -> EnvironmentReview | None:
+    """None: the change does nothing to it."""
+    kind = _kind(name, old.desired, new.desired)
+    before, after = old.desired.environments.get(name), new.desired.environments.get(name)
+    planned, plan = plans
+    actions = added(_all_actions(planned), _all_actions(plan))
+    drifting = _new_drifts(name, old, new)
+    steps = steps_of_change(actions, drifting, new, name)
+    is_comparable = kind not in (Kind.FROZEN, Kind.MENDED)
+    fields = tuple(_field_changes(before, after, steps)) if is_comparable else ()
+    holds = tuple(_holds(plan, actions, grace))
+    known = {(one.reason, one.message) for one in planned.stalls} if planned else set()
+    stalls = tuple(one for one in plan.stalls if (one.reason, one.message) not in known) if plan else ()
+    if kind is Kind.AFFECTED and not (steps or holds or stalls or fields):
+        return None
+    declared = after or before
+    return EnvironmentReview(
+        name=name,
+        kind=Kind.CHANGED if kind is Kind.AFFECTED and fields else kind,
+        file=declared.origin.file if declared else _file(name, old.desired, new.desired),
+        fields=fields,
+        steps=steps,
+        holds=holds,
+        stalls=() if kind is Kind.FROZEN else stalls,  # its findings are told
+        before=price(before) if before else Cost(),
+        after=_price_after(name, old.desired, new.desired, price),
+    )
+
+
+# --- what becomes of the file ---------------------------------------------------------------------------------------
+
+
+def _kind(name: EnvironmentName, old: Desired, new: Desired) -> Kind:
+    was_declared, is_declared = name in old.environments, name in new.environments
+    was_frozen, is_frozen = name in old.frozen, name in new.frozen
+    match (was_declared, was_frozen, is_declared, is_frozen):
+        case (_, False, _, True):
+            return Kind.FROZEN if was_declared or not new.frozen[name].is_trace else Kind.AFFECTED
+        case (_, True, True, _):
+            return Kind.MENDED if not old.frozen[name].is_trace else Kind.CREATED
+        case (False, False, True, _):
+            return Kind.CREATED
+        case (True, _, False, False):
+            return Kind.DELETED
+        case (_, True, False, False):
+            return Kind.DELETED if not old.frozen[name].is_trace else Kind.AFFECTED
+        case _:
+            return Kind.AFFECTED
+
+
+def _file(name: EnvironmentName, old: Desired, new: Desired) -> str:
+    """Of an environment whose file cannot be read, or that no file declares."""
+    for desired in (new, old):
+        if name in desired.frozen:
+            return desired.frozen[name].findings[0].origin.file
+    return ""
+
+
+def _field_changes(
+    before: Environment | None, after: Environment | None, steps: Sequence[Step]
+) -> Iterator[FieldChange]:
+    for path, old, new in differing(leaves(before), leaves(after)):
+        change = FieldChange(path=path, old=old, new=new, risk=Risk.IN_PLACE)
+        yield replace(change, risk=_risk(change, before, after, steps))
+
+
+def _risk(change: FieldChange, before: Environment | None, after: Environment | None, steps: Sequence[Step]) -> Risk:
+    """What the field does to what runs: it is the steps that tell, for nothing goes that is not there."""
+    role = change.role
+    if before is None or (role is not None and role not in before.roles):
+        return Risk.CREATE
+    mine = [step for step in steps if role is None or step.role == role]
+    destroys = Risk.DESTROY if any(step.risk is Risk.DESTROY for step in mine) else Risk.IN_PLACE
+    if after is None or (role is not None and role not in after.roles):
+        return destroys
+    if role is None:
+        return Risk.IN_PLACE
+    if change.path[2] == "count":
+        return Risk.CREATE if after.roles[role].count > before.roles[role].count else destroys
+    return Risk.REPLACE if any(change.path[2] in step.replaces for step in mine) else Risk.IN_PLACE
+
+
+# --- what happens ---------------------------------------------------------------------------------------------------
+
+
+def _all_actions(plan: EnvironmentPlan | None) -> tuple[Action, ...]:
+    """Those that would be carried out, and those that a guard holds; each once."""
+    if plan is None:
+        return ()
+    found = {id(action): action for one in plan.blocked for action in one.actions}
+    return (*plan.actions, *found.values())
+
+
+def _new_drifts(name: EnvironmentName, old: Foreseen, new: Foreseen) -> Mapping[InstanceId, tuple[Drift, ...]]:
+    """Of each node those that the change alone brings."""
+    known = old.drifts(name)
+    found = {
+        instance: tuple(one for one in drifts if (one.field, one.new) not in _told(known.get(instance, ())))
+        for instance, drifts in new.drifts(name).items()
+    }
+    return {instance: drifts for instance, drifts in found.items() if drifts}
+
+
+def _told(drifts: Iterable[Drift]) -> set[tuple[str, str]]:
+    return {(one.field, one.new) for one in drifts}
+
+
+def _holds(plan: EnvironmentPlan | None, actions: Sequence[Added], grace: timedelta) -> Iterator[Hold]:
+    for one in plan.blocked if plan else ():
+        steps = steps_of(held(actions, one.actions))
+        if not steps:
+            continue
+        if one.guard is Guard.GRACE:  # it begins when the daemon sees the merge, whenever that is
+            yield Hold(
+                guard=one.guard,
+                message=f"nothing of it goes within {_minutes(grace)} of the merge",
+                remedy="until then, a commit that restores the file keeps everything",
+                until=None,
+                steps=steps,
+            )
+        else:
+            yield Hold(guard=one.guard, message=one.message, remedy=one.remedy, until=one.until, steps=steps)
+
+
+def _minutes(span: timedelta) -> str:
+    minutes = span / timedelta(minutes=1)
+    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
+
+
+# --- what it costs --------------------------------------------------------------------------------------------------
+
+
+def _price_after(name: EnvironmentName, old: Desired, new: Desired, price: Price) -> Cost:
+    """What is frozen stays as it is, and costs what it did."""
+    environment = new.environments.get(name) or (old.environments.get(name) if name in new.frozen else None)
+    return price(environment) if environment else Cost()
+
+
+def _total(desired: Desired, old: Desired, price: Price) -> Cost:
+    total = Cost()
+    for name in sorted(desired.names):
+        total += _price_after(name, old, desired, price)
+    return total

@@ -1,0 +1,226 @@
+"""The steps that a change adds: actions that are alike as one, and replacements as a whole instead of their first half."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
+
+from reconciler.model import tags
+from reconciler.model.actions import (
+    Action,
+    ActionName,
+    DeleteChefClient,
+    DeleteChefEnvironment,
+    DeleteChefNode,
+    DeleteChefRole,
+    EnsureChefEnvironment,
+    EnsureChefNode,
+    EnsureChefRole,
+    LaunchNodes,
+    Reason,
+    ReplaceNode,
+    ReplayLaunch,
+    StartNode,
+    StopNode,
+    TagNode,
+    TerminateNode,
+)
+from reconciler.model.names import EnvironmentName, InstanceId, RoleName
+from reconciler.model.observed import Node
+from reconciler.plan.drift import Drift
+from reconciler.review.fields import Risk
+from reconciler.review.foresee import Foreseen
+
+# What the tag `hivequeen:spec` is a digest of: drift tells of the first in the name of all.
+_DIGESTED: Final = ("user_data", "key_name", "root_volume")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Like things done to one role, or to the environment itself where there is no role."""
+
+    action: ActionName
+    role: RoleName | None
+    targets: tuple[str, ...]  # names of nodes and of Chef objects; none of nodes that are launched
+    count: int
+    reason: Reason
+    risk: Risk
+    replaces: frozenset[str] = frozenset()  # of a replacement: the keys of the role that cause it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """An action of the change."""
+
+    action: Action
+    count: int  # of nodes to launch those that nobody asked for before; else 1
+
+
+def added(before: Sequence[Action], after: Sequence[Action]) -> tuple[Added, ...]:
+    """What is to be done now, and was not before: the same thing for another reason is the same."""
+    known = {key for action in before if (key := _key(action)) is not None}
+    pending = [action for action in before if isinstance(action, LaunchNodes)]
+    written = [_wanted(action) for action in before if _key(action) is None]
+    found: list[Added] = []
+    for action in after:
+        if isinstance(action, LaunchNodes):
+            count = action.count - sum(one.count for one in pending if _launch(one) == _launch(action))
+            if count > 0:
+                found.append(Added(action=action, count=count))
+        elif (key := _key(action)) is not None:
+            if key not in known:
+                found.append(Added(action=action, count=1))
+        elif _wanted(action) not in written:
+            found.append(Added(action=action, count=1))
+    return tuple(found)
+
+
+def steps_of(actions: Iterable[Added]) -> tuple[Step, ...]:
+    """Each action as it is; the worst first."""
+    return _in_order(_step(one) for one in actions)
+
+
+def steps_of_change(
+    actions: Sequence[Added], drifts: Mapping[InstanceId, tuple[Drift, ...]], foreseen: Foreseen, name: EnvironmentName
+) -> tuple[Step, ...]:
+    """
+    Args:
+        drifts: of each node those that the change brings: it is replaced, in this pass or in a later one.
+    """
+    others = [one for one in actions if not _is_for_drift(one.action)]
+    leaving = {one.action.instance_id for one in others if isinstance(one.action, TerminateNode)}
+    here = foreseen.observed.environments.get(name)
+    nodes = (
+        [node for node in here.nodes if node.instance_id in drifts and node.instance_id not in leaving] if here else []
+    )
+    return _in_order((*(_step(one) for one in others), *_replacements(nodes, drifts, foreseen)))
+
+
+def _is_for_drift(action: Action) -> bool:
+    return isinstance(action, ReplaceNode) or (isinstance(action, TerminateNode) and action.change != "")
+
+
+def _replacements(
+    nodes: Iterable[Node], drifts: Mapping[InstanceId, tuple[Drift, ...]], foreseen: Foreseen
+) -> Iterator[Step]:
+    for node in nodes:
+        found = drifts[node.instance_id]
+        role = foreseen.desired.environments[node.environment].roles[node.role]
+        origin = next(
+            (origin for key in _keys(found) if (origin := role.origins.get(key)) is not None), role.origin("")
+        )
+        yield Step(
+            action=ActionName.REPLACE_NODE,
+            role=node.role,
+            targets=(node.name,),
+            count=1,
+            reason=Reason(rule="drift", detail="; ".join(str(one) for one in found), origin=origin),
+            risk=Risk.REPLACE,
+            replaces=frozenset(_keys(found)),
+        )
+
+
+def _keys(found: Iterable[Drift]) -> Iterator[str]:
+    for one in found:
+        yield from _DIGESTED if one.field == _DIGESTED[0] else (one.field,)
+
+
+def _in_order(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Those that are alike become one, in the order of the first."""
+    found: dict[tuple[ActionName, RoleName | None, str, str], Step] = {}
+    for step in steps:
+        key = (step.action, step.role, step.reason.rule, step.reason.detail)
+        known = found.get(key)
+        found[key] = (
+            step
+            if known is None
+            else replace(known, targets=(*known.targets, *step.targets), count=known.count + step.count)
+        )
+    return tuple(sorted(found.values(), key=lambda step: -step.risk))  # stable
+
+
+# --- when two actions are the same ----------------------------------------------------------------------------------
+
+
+def _key(action: Action) -> tuple[object, ...] | None:
+    """By what it is known; None of what writes something, where that tells."""
+    match action:
+        case ReplaceNode():
+            return action.name, action.node, action.change
+        case ReplayLaunch():
+            return action.name, action.intent.token
+        case EnsureChefEnvironment() | EnsureChefRole() | EnsureChefNode() | TagNode() | LaunchNodes():
+            return None
+        case _:
+            return action.name, *_targets(action)
+
+
+def _wanted(action: Action) -> object:
+    match action:
+        case EnsureChefEnvironment() | EnsureChefRole():
+            return action.wanted
+        case EnsureChefNode():
+            return action.node, action.chef_environment, action.run_list
+        case TagNode():
+            # The moment at which a node became ready is told anew in every plan.
+            return action.node, {key: value for key, value in action.set.items() if key != tags.READY}, action.remove
+        case _:
+            return action
+
+
+def _launch(action: LaunchNodes) -> object:
+    """What the nodes would be launched as, whatever their number and places, and of whatever revision."""
+    declared = action.declared
+    carried = {key: value for key, value in action.tags.items() if key != tags.REVISION}
+    offered = (declared.instance_types, declared.subnets, declared.security_groups, declared.instance_profile)
+    return action.role, action.image, offered, carried
+
+
+# --- how an action reads --------------------------------------------------------------------------------------------
+
+
+def _step(one: Added) -> Step:
+    action = one.action
+    return Step(
+        action=action.name,
+        role=None if isinstance(action, EnsureChefEnvironment | DeleteChefEnvironment) else action.role,
+        targets=_targets(action),
+        count=one.count,
+        reason=replace(action.reason, revision=None),
+        risk=_risk(action),
+    )
+
+
+def _targets(action: Action) -> tuple[str, ...]:
+    match action:
+        case LaunchNodes() | ReplayLaunch():
+            return ()
+        case EnsureChefEnvironment() | EnsureChefRole():
+            return (action.wanted.name,)
+        case DeleteChefRole():
+            return (action.chef_role,)
+        case DeleteChefEnvironment():
+            return (action.chef_environment,)
+        case _:
+            return (action.node,)
+
+
+def _risk(action: Action) -> Risk:
+    match action:
+        case LaunchNodes() | ReplayLaunch():
+            return Risk.CREATE
+        case ReplaceNode():
+            return Risk.REPLACE
+        case TerminateNode():
+            return Risk.REPLACE if action.change else Risk.DESTROY
+        case DeleteChefNode() | DeleteChefClient() | DeleteChefRole() | DeleteChefEnvironment():
+            return Risk.DESTROY
+        case EnsureChefEnvironment() | EnsureChefRole() | EnsureChefNode() | TagNode() | StopNode() | StartNode():
+            return Risk.IN_PLACE
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def held(actions: Iterable[Added], by: Collection[Action]) -> tuple[Added, ...]:
+    """Those of the change that a guard holds."""
+    ids = {id(action) for action in by}
+    return tuple(one for one in actions if id(one.action) in ids)
