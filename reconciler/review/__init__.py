@@ -2,8 +2,8 @@
 
 from reconciler.review.assumed import assume
 from reconciler.review.foresee import Foreseen, Side, foresee
-from reconciler.review.review import EnvironmentReview, Hold, Kind, Review, review
-from reconciler.review.snapshot import Snapshot, sources_of
+from reconciler.review.review import EnvironmentReview, Hold, Kind, Review, Verdict, review
+from reconciler.review.snapshot import Snapshot, Stop, sources_of
 
 __all__ = [
     "EnvironmentReview",
@@ -13,6 +13,8 @@ __all__ = [
     "Review",
     "Side",
     "Snapshot",
+    "Stop",
+    "Verdict",
     "assume",
     "foresee",
     "review",

@@ -30,7 +30,7 @@ def review_document(review: Review) -> Document:
             }
             for one, is_new in review.findings
         ],
-        "blocked": [{"guard": one.guard.value, "message": one.message, "remedy": one.remedy} for one in review.blocked],
+        "stops": [{"guard": one.guard.value, "message": one.message, "remedy": one.remedy} for one in review.stops],
         "unresolved_images": list(review.unresolved),
         "cost": _costs(review.before, review.after),
     }

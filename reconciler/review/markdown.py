@@ -58,9 +58,9 @@ def _summary(review: Review) -> Iterator[str]:
     yield _heading(review)
     yield ""
     yield f"{code(review.base[: wording.SHORT])} → {code(review.head[: wording.SHORT])}. {wording.world(review)}"
-    for block in review.blocked:
+    for stop in review.stops:
         yield ""
-        yield f"**Nothing of it would happen ({block.guard.value})**: {code(block.message)}"
+        yield f"**Nothing of it would happen ({stop.guard.value})**: {code(stop.message)}"
     if review.environments:
         yield ""
     for one in review.environments:

@@ -14,11 +14,11 @@ from reconciler.model.cost import Cost
 from reconciler.model.desired import Desired, Environment
 from reconciler.model.findings import Finding
 from reconciler.model.names import EnvironmentName, InstanceId, RevisionId
-from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall
+from reconciler.model.plan import EnvironmentPlan, Guard, Stall
 from reconciler.plan.drift import Drift
 from reconciler.review.fields import FieldChange, Risk, differing, leaves
 from reconciler.review.foresee import Foreseen, Side, foresee
-from reconciler.review.snapshot import Snapshot
+from reconciler.review.snapshot import Snapshot, Stop
 from reconciler.review.steps import Added, Step, added, held, steps_of, steps_of_change
 
 # They say when, or that nobody acts at all; they keep nothing from happening once it is merged and looked at.
@@ -91,7 +91,7 @@ class Review:
     is_assumed: bool  # nobody looked: the base is taken to run exactly as declared
     environments: tuple[EnvironmentReview, ...]  # that the change does something to, sorted by name
     findings: tuple[tuple[Finding, bool], ...]  # of the head, sorted; whether the base has it not
-    blocked: tuple[Blocked, ...]  # what holds the whole installation
+    stops: tuple[Stop, ...]
     unresolved: tuple[str, ...]  # moving images of which it is not known what they name now
     before: Cost  # of all environments
     after: Cost
@@ -101,7 +101,7 @@ class Review:
         """Findings that the base has, too, are not the change's."""
         if any(is_new for _, is_new in self.findings) or any(one.stalls for one in self.environments):
             return Verdict.FAILED
-        stops_all = any(one.guard not in _TELLING_ONLY for one in self.blocked)
+        stops_all = any(one.guard not in _TELLING_ONLY for one in self.stops)
         if any(one.is_held or (stops_all and one.steps) for one in self.environments):
             return Verdict.HELD
         return Verdict.CHANGES if self.environments else Verdict.NOTHING
@@ -135,7 +135,7 @@ def review(base: Side, head: Side, snapshot: Snapshot, price: Price) -> Review:
             (one, (one.origin.file, one.message) not in known)  # its line may have moved
             for one in head.desired.findings
         ),
-        blocked=snapshot.blocked,
+        stops=snapshot.stops,
         unresolved=tuple(sorted({*new.unresolved} - {*old.unresolved})),
         before=_total(old.desired, old.desired, price),
         after=_total(new.desired, old.desired, price),

@@ -9,9 +9,18 @@ from reconciler.model.desired import Desired
 from reconciler.model.memory import Memory
 from reconciler.model.names import EnvironmentName, RevisionId, RoleName
 from reconciler.model.observed import Observed
-from reconciler.model.plan import Blocked
+from reconciler.model.plan import Guard
 from reconciler.model.policy import Policy
 from reconciler.model.rules import Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """What holds the whole installation, whatever a change is about."""
+
+    guard: Guard
+    message: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +34,7 @@ class Snapshot:
     memory: Memory
     # Of each moving image that was looked up, with or without success: it says nothing of what a change names instead.
     sources: Mapping[tuple[EnvironmentName, RoleName], str] = field(default_factory=lambda: MappingProxyType({}))
-    blocked: tuple[Blocked, ...] = ()  # what holds the whole installation
+    stops: tuple[Stop, ...] = ()
 
     @property
     def at(self) -> datetime:
