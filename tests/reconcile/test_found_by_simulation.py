@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from reconciler.errors import Denied, Transient
 from reconciler.model.desired import Json
 from reconciler.model.names import ChefName
 from reconciler.model.observed import ChefEnvironment, ChefRole
@@ -12,6 +13,7 @@ from tests.reconcile.world import CHECKOUT, PRODUCTION, World
 
 TOO_TRUSTING = "a full pass makes what a search lacks without asking for it by name"
 NOT_SHOWN = "what a record does not show is taken for drift"
+NOT_CERTAIN = "a replay that is refused is taken for a launch that made nothing"
 THEIRS: Final[Mapping[str, Json]] = {"hivequeen": {"fleet": "another", "environment": "checkout", "protected": False}}
 
 
@@ -49,3 +51,18 @@ def test_a_young_record_that_lacks_something_ends_no_node(world: World, missing:
         world.clock.advance(5)
     assert world.cloud.calls["TerminateInstances"] == 0
     assert len(world.cloud.everything()) == 6
+
+
+@pytest.mark.xfail(reason=NOT_CERTAIN, strict=True)
+def test_a_replay_without_permission_says_nothing_about_the_launch_before_it(world: World) -> None:
+    world.commit(production=PRODUCTION.replace("count: 4", "count: 1").replace("count: 2", "count: 0"))
+    world.cloud.visibility_lag_s = 60
+    world.cloud.fail("RunInstances", Transient("the connection was closed"), after_commit=True)
+    world.reconcile()
+    world.clock.advance(5)
+    world.cloud.fail("RunInstances", Denied("UnauthorizedOperation", remedy="grant ec2:RunInstances"))
+    for _ in range(20):
+        world.reconcile()
+        world.clock.advance(20)
+        world.boot()
+    assert len(world.cloud.everything()) == 1

@@ -26,6 +26,7 @@ RULES: Final[dict[str, Rule]] = {
     "enough nodes keep serving": nodes.enough_serve,
     "a living node is never called gone": nodes.gone_is_gone,
     "a termination's cause is durable and true": limits.cause_is_true,
+    "sweeps wait for an age": limits.sweeps_have_age,
     "terminations per hour": limits.nodes_per_hour,
     "teardowns per hour": limits.environments_per_hour,
     "history only moves forward": holds.history_moves_forward,

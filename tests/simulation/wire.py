@@ -59,6 +59,9 @@ class Fault:
 class Witness(Protocol):
     """Who sees the world before and after a call, whatever the daemon gets to hear."""
 
+    def knows_better(self, call: Call, arguments: tuple[Any, ...], error: HivequeenError) -> bool:
+        """Whether the other side could not have answered so."""
+
     def before(self, call: Call, arguments: tuple[Any, ...]) -> Any: ...
 
     def after(self, call: Call, arguments: tuple[Any, ...], before: Any) -> None: ...
@@ -126,9 +129,9 @@ class Line:
         if call.number in exchange.crash_before:
             self._die()
         fault = exchange.take_fault(call)
-        if fault is not None and not fault.after:
-            raise fault.error
         arguments = (*args, *kwargs.values())
+        if fault is not None and not fault.after and not self.witness.knows_better(call, arguments, fault.error):
+            raise fault.error
         before = self.witness.before(call, arguments)
         try:
             answer = work(*args, **kwargs)
@@ -136,7 +139,7 @@ class Line:
             self.witness.after(call, arguments, before)
         if call.number in exchange.crash_after:
             self._die()
-        if fault is not None:
+        if fault is not None and fault.after:
             raise fault.error
         return exchange.tamper(call, arguments, answer) if exchange.tamper is not None else answer
 

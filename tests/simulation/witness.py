@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from reconciler.errors import Denied, HivequeenError, Refused
 from reconciler.model.memory import LaunchParameters
 from reconciler.model.names import InstanceId
 from tests.simulation.deeds import (
@@ -31,6 +32,11 @@ class Witness:
     def __init__(self, scene: Scene, violations: list[Violation]) -> None:
         self._scene = scene
         self._violations = violations
+
+    def knows_better(self, call: Call, arguments: tuple[Any, ...], error: HivequeenError) -> bool:
+        """A token that launched is answered with its instances, whatever is out of room by now; permissions come first."""
+        is_about_room = isinstance(error, Refused) and not isinstance(error, Denied)
+        return call.operation == "run_instances" and is_about_room and bool(self._scene.ledger.tokens.get(arguments[0]))
 
     def before(self, call: Call, arguments: tuple[Any, ...]) -> Any:
         """What must be known of the world before it changes; most deeds are judged here."""

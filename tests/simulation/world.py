@@ -100,7 +100,9 @@ class SimulatedWorld:
         self.daemon = self._start(self.daemon.journal)
 
     def lose_journal(self) -> None:
+        """What it knew is gone; the claim alone still tells what was applied, as far as it was written."""
         self.daemon.close()
+        self.ledger.witnessed = self.chef._claim.applied if self.chef._claim is not None else None
         self.daemon = self._start(self._new_journal())
 
     def start_other(self) -> daemons.Daemon:
@@ -288,12 +290,22 @@ class SimulatedWorld:
         self.ledger.machines[instance.instance_id].was_retagged = True
         self.ledger.retagged_at[instance.instance_id] = self.clock.now()
 
-    def copy_by_hand(self, instance: Instance) -> None:
-        """ "Launch more like this": every tag is copied."""
+    def copy_by_hand(self, instance: Instance, changes: Mapping[str, str]) -> None:
+        """As the console's "launch more like this" does: every tag is copied, some may be edited in its form."""
         parameters = self.cloud.parameters_of(instance.instance_id)
-        alike = replace(parameters, count=1, tags=tuple(sorted(instance.tags.items())))
+        alike = replace(parameters, count=1, tags=tuple(sorted({**instance.tags, **changes}.items())))
         made = self.cloud.launch_by_hand(alike)
         self.scene.note_machines(made, alike, token=None)
+
+    def hide(self, instance: Instance) -> None:
+        """EC2 denies that there is such an instance: an index of it is broken."""
+        self.cloud.unlisted.add(instance.instance_id)
+        self.cloud.denied.add(instance.instance_id)
+        self.ledger.hidden_since.setdefault(instance.instance_id, self.clock.now())
+
+    def show_all(self) -> None:
+        self.cloud.unlisted.clear()
+        self.cloud.denied.clear()
 
     def lacks_tag(self) -> Sequence[Instance]:
         """Those of ours that somebody took the tag from."""

@@ -16,9 +16,9 @@ def after_termination(deed: Deed, scene: Scene) -> Iterator[str]:
     machine = scene.ledger.machines.get(parts[2]) if parts is not None else None
     if machine is None:
         yield f"Chef {deed.kind} {deed.name} belongs to no instance of ours"
-    elif machine.ended_at is None:
+    elif machine.ended_at is None and machine.instance_id not in scene.ledger.hidden_since:
         yield f"Chef {deed.kind} {deed.name} goes, and its instance lives"
-    elif scene.now - machine.ended_at < timedelta(seconds=scene.cloud.shutting_down_s):
+    elif machine.ended_at is not None and scene.now - machine.ended_at < timedelta(seconds=scene.cloud.shutting_down_s):
         yield f"Chef {deed.kind} {deed.name} goes, and its instance is still shutting down"
 
 
@@ -53,12 +53,8 @@ def orphans_have_age(deed: Deed, scene: Scene) -> Iterator[str]:
     if not isinstance(deed, ChefRemoval) or not deed.existed:
         return
     since = scene.ledger.made_by_hand.get((deed.kind, deed.name))
-    environments = scene.environments_of(deed)
-    if (
-        since is not None
-        and not environments & {*scene.ledger.protected}
-        and scene.now - since < scene.rules.orphan_age
-    ):
+    is_known = any(name in scene.journal.memory.environments for name in scene.environments_of(deed))
+    if since is not None and not is_known and scene.now - since < scene.rules.orphan_age:
         yield f"Chef {deed.kind} {deed.name} goes {(scene.now - since).total_seconds():.0f} s after somebody made it"
 
 

@@ -15,7 +15,7 @@ def history_moves_forward(deed: Deed, scene: Scene) -> Iterator[str]:
     for fact in deed.facts if isinstance(deed, Recorded) else ():
         if not isinstance(fact, RevisionApplied):
             continue
-        applied = scene.ledger.applied
+        applied = scene.ledger.witnessed
         if applied is None or scene.ledger.descends(fact.revision, applied):
             continue
         if fact.revision not in scene.ledger.approved_revisions:

@@ -44,6 +44,15 @@ def _is_borne_out(cause: Cause, machine: Machine, scene: Scene, environment: str
             return True
 
 
+def sweeps_have_age(deed: Deed, scene: Scene) -> Iterator[str]:
+    """What nobody ever declared is swept only after it was there for a while."""
+    for instance_id in deed.ended if isinstance(deed, Termination) else ():
+        machine = scene.ledger.machines[instance_id]
+        since = max(machine.launched_at, scene.ledger.retagged_at.get(instance_id, machine.launched_at))
+        if scene.claimed_cause(instance_id) is Cause.SWEEP and scene.now - since < scene.rules.orphan_age:
+            yield f"{instance_id} is swept {(scene.now - since).total_seconds():.0f} s after it appeared"
+
+
 def nodes_per_hour(deed: Deed, scene: Scene) -> Iterator[str]:
     """Those that no commit asked for, of one environment: one, or a tenth."""
     if not isinstance(deed, Termination):

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from reconciler.model import tags
 from reconciler.model.facts import NodeGone
+from reconciler.model.rules import NOT_FOUND_PROOF
 from tests.simulation.deeds import Deed, Launch, Recorded, Termination, Touch
 from tests.simulation.scene import Scene
 from tests.simulation.specs import Declared, RoleShape
@@ -113,7 +114,11 @@ def enough_serve(deed: Deed, scene: Scene) -> Iterator[str]:
 def gone_is_gone(deed: Deed, scene: Scene) -> Iterator[str]:
     for fact in deed.facts if isinstance(deed, Recorded) else ():
         machine = scene.ledger.machines.get(fact.instance_id) if isinstance(fact, NodeGone) else None
-        if machine is not None and machine.ended_at is None:
+        if machine is None or machine.ended_at is not None:
+            continue
+        hidden_since = scene.ledger.hidden_since.get(machine.instance_id)
+        # An hour of NotFound by id, in the right account, is all the proof that there is.
+        if hidden_since is None or scene.now - hidden_since < NOT_FOUND_PROOF:
             yield f"{machine.instance_id} of {machine.environment}/{machine.role} lives"
 
 

@@ -49,26 +49,42 @@ class HandRetag(Step):
     """A tag of ours is removed, or edited."""
 
     node: int = below(8)
-    tag: int = below(7)
+    tag: int = below(8)
     value: int = below(4)
 
     def apply(self, world: SimulatedWorld) -> None:
         if (instance := _node(world, self.node)) is None:
             return
-        keys = (tags.FLEET, tags.ENVIRONMENT, tags.ROLE, tags.INTENT, tags.SPEC, tags.READY, tags.PROTECTED)
+        keys = (tags.FLEET, tags.FLEET, tags.ENVIRONMENT, tags.ROLE, tags.INTENT, tags.SPEC, tags.READY, tags.PROTECTED)
         values = (None, "other", "true", STEMS[0])
         world.retag_by_hand(instance, {keys[self.tag]: values[self.value]})
 
 
 @dataclass(frozen=True, slots=True)
 class HandCopy(Step):
-    """ "Launch more like this": every tag is copied."""
+    """As the console's "launch more like this" does: every tag is copied, or all but the environment, or the role."""
 
     node: int = below(8)
+    edited: int = below(4)
 
     def apply(self, world: SimulatedWorld) -> None:
         if (instance := _node(world, self.node)) is not None:
-            world.copy_by_hand(instance)
+            edits: tuple[dict[str, str], ...] = ({}, {}, {tags.ENVIRONMENT: "stray"}, {tags.ROLE: "stray"})
+            world.copy_by_hand(instance, edits[self.edited])
+
+
+@dataclass(frozen=True, slots=True)
+class Hide(Step):
+    """EC2 denies for a while that one instance exists, or shows all again."""
+
+    node: int = below(8)
+    on: int = below(2)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        if self.on and (instance := _node(world, self.node)) is not None:
+            world.hide(instance)
+        else:
+            world.show_all()
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,19 @@ class Refuse(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class LoseReply(Step):
+    """RunInstances does its work, and nobody hears of it."""
+
+    times: int = below(2)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        error = Transient("the connection was closed")
+        world.exchange.faults.append(
+            Fault(service="cloud", operation="run_instances", error=error, after=True, times=self.times + 1)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Outage(Step):
     """A whole service does not answer for a while."""
 
