@@ -12,6 +12,7 @@ from reconciler.daemon.latest import Latest
 from reconciler.daemon.loop import Passes
 from reconciler.daemon.operations import Done, Operations, holds
 from reconciler.daemon.requests import Request
+from reconciler.daemon.snapshots import snapshot_of
 from reconciler.daemon.wakes import Errand
 from reconciler.errors import HivequeenError, Stalled, Transient
 from reconciler.model.desired import Json
@@ -19,6 +20,7 @@ from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Pass, Scope
 from reconciler.ports import Clock, Journal
 from reconciler.report import views
+from reconciler.review.codec import encode
 from reconciler.settings import Settings
 
 SIGN_OF_LIFE_S: Final = 5.0  # whoever waits for a pass hears from us this often
@@ -67,6 +69,8 @@ class Desk:
                 }
             case requests.AskPlan(environment=environment):
                 return self._plan(environment, tell)
+            case requests.AskWorld():
+                return self._world(tell)
             case requests.AskStatus():
                 now = self._clock.now()
                 return views.status(self._latest.whole, self._journal.recall(now), self._journal.conditions(), now)
@@ -101,6 +105,13 @@ class Desk:
             _check_known((environment,), made)
             made = _only(environment, made)
         return answers.passed(made)
+
+    def _world(self, tell: Callable[[str], None]) -> Json:
+        made = self._made(Errand(scope=Scope(environments=None, because="plan"), is_preview=True), tell)
+        snapshot = snapshot_of(made, self._settings)
+        if snapshot is None:
+            raise _failure(made)
+        return encode(snapshot)
 
     def _approve(self, target: str, actor: str, tell: Callable[[str], None]) -> Json:
         known = self._latest.whole

@@ -30,6 +30,13 @@ class AskPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskWorld:
+    """The world as it is now, and the rules that the daemon plans by: for whoever plans another revision."""
+
+    request: ClassVar[str] = "world"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskStatus:
     request: ClassVar[str] = "status"
 
@@ -81,11 +88,11 @@ class MakePass:
 
 
 Request: TypeAlias = (
-    Ping | AskPlan | AskStatus | AskShow | AskEvents | Approve | TakeClaim | Suspend | Resume | MakePass
+    Ping | AskPlan | AskWorld | AskStatus | AskShow | AskEvents | Approve | TakeClaim | Suspend | Resume | MakePass
 )
 _KINDS: Final[Mapping[str, type[Request]]] = {
     kind.request: kind
-    for kind in (Ping, AskPlan, AskStatus, AskShow, AskEvents, Approve, TakeClaim, Suspend, Resume, MakePass)
+    for kind in (Ping, AskPlan, AskWorld, AskStatus, AskShow, AskEvents, Approve, TakeClaim, Suspend, Resume, MakePass)
 }
 
 
