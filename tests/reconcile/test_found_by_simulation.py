@@ -9,11 +9,13 @@ from reconciler.errors import Denied, Transient
 from reconciler.model.desired import Json
 from reconciler.model.names import ChefName
 from reconciler.model.observed import ChefEnvironment, ChefRole
+from reconciler.settings import TeardownSettings
 from tests.reconcile.world import CHECKOUT, PRODUCTION, World
 
 TOO_TRUSTING = "a full pass makes what a search lacks without asking for it by name"
 NOT_SHOWN = "what a record does not show is taken for drift"
 NOT_CERTAIN = "a replay that is refused is taken for a launch that made nothing"
+CONFUSED = "one mark stands for unwanted and for stopped: the age of the one is taken for that of the other"
 THEIRS: Final[Mapping[str, Json]] = {"hivequeen": {"fleet": "another", "environment": "checkout", "protected": False}}
 
 
@@ -66,3 +68,20 @@ def test_a_replay_without_permission_says_nothing_about_the_launch_before_it(wor
         world.clock.advance(20)
         world.boot()
     assert len(world.cloud.everything()) == 1
+
+
+@pytest.mark.xfail(reason=CONFUSED, strict=True)
+def test_a_node_stopped_while_its_environment_was_ending_keeps_its_place_as_long_as_any(world: World) -> None:
+    world.change_settings(teardown=TeardownSettings(grace_s=300))
+    world.commit(production=PRODUCTION, checkout=CHECKOUT)
+    world.settle()
+    world.commit(checkout=None)
+    world.reconcile()
+    world.clock.advance(240)
+    (victim,) = world.alive("checkout", "web")
+    world.cloud.stop_by_hand(victim.instance_id)
+    world.commit(checkout=CHECKOUT)
+    world.reconcile()
+    world.clock.advance(400)  # more than the age since it was unwanted, less since it was stopped
+    world.reconcile()
+    assert victim.instance_id in {one.instance_id for one in world.alive("checkout", "web")}

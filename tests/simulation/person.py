@@ -93,7 +93,7 @@ def _mend(world: SimulatedWorld, name: str) -> None:
 
 def _last_file(world: SimulatedWorld, name: str) -> File:
     known = [files[name] for files in world.ledger.revisions.values() if name in files]
-    last = known[-1]
+    last = known[-1] if known else File()  # protected by a tag alone: no file ever declared it
     return replace(last, damage=None, is_parked=False, parent=None, roles=last.roles or {"web": RoleShape()})
 
 

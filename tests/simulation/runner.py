@@ -1,6 +1,7 @@
 """One seed: a world, random steps, then recovery. And, for a seed that fails, the fewest steps that still do."""
 
 import logging
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -68,6 +69,9 @@ def run(script: Script) -> Run:
         else:
             world.violations.extend(recover(world))
             world.violations.extend(leaks(world, listener.lines))
+    except Exception as error:  # noqa: BLE001  whatever breaks is a finding of this seed, and the others go on
+        evidence = "".join(traceback.format_exception(error)[-2:])
+        world.violations.append(Violation(rule="nothing breaks off", evidence=evidence))
     finally:
         log.removeHandler(listener)
         log.propagate = before

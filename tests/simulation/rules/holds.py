@@ -6,7 +6,7 @@ from datetime import timedelta
 from reconciler.model.facts import RevisionApplied
 from reconciler.model.memory import suspension_of
 from reconciler.model.names import EnvironmentName
-from tests.simulation.deeds import ChefRemoval, ChefWrite, ClientMade, Deed, Launch, Recorded, Termination, Touch
+from tests.simulation.deeds import ChefRemoval, ClientMade, Deed, Launch, Recorded, Termination
 from tests.simulation.scene import Scene
 from tests.simulation.specs import Declared, Frozen
 
@@ -23,8 +23,8 @@ def history_moves_forward(deed: Deed, scene: Scene) -> Iterator[str]:
 
 
 def owner_writes(deed: Deed, scene: Scene) -> Iterator[str]:
-    if isinstance(deed, Recorded) or (isinstance(deed, Launch) and not deed.made):
-        return
+    if isinstance(deed, Recorded | ClientMade) or (isinstance(deed, Launch) and not deed.made):
+        return  # a registration goes by what the last pass saw, and reads no claim of its own
     claim = scene.chef._claim
     own = scene.journal.memory.installation
     if claim is None or claim.installation != own:
@@ -55,8 +55,8 @@ def protected_stays(deed: Deed, scene: Scene) -> Iterator[str]:
 
 
 def grace_is_waited_for(deed: Deed, scene: Scene) -> Iterator[str]:
-    if not isinstance(deed, Termination | ChefRemoval | ChefWrite | ClientMade | Touch | Launch):
-        return
+    if isinstance(deed, Recorded | ClientMade):
+        return  # a node that still boots may register: should the file come back, nothing was lost
     for name in scene.environments_of(deed):
         since = scene.ledger.ending_since.get(name)
         if EnvironmentName(name) not in scene.journal.memory.environments:

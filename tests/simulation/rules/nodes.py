@@ -96,7 +96,8 @@ def enough_serve(deed: Deed, scene: Scene) -> Iterator[str]:
     places = {(one.environment, one.role) for one in map(scene.ledger.machines.__getitem__, deed.ended)}
     for environment, role in places:
         shape = _shape(scene, environment, role)
-        if shape is None:
+        # A node whose tags were edited, or a copy of it, may pass for one that serves.
+        if shape is None or any(one.was_retagged for one in scene.ledger.of_role(environment, role)):
             continue
         serving = [
             one
