@@ -30,7 +30,7 @@ from reconciler.daemon.operations import Operations
 from reconciler.daemon.program import Part, Program
 from reconciler.daemon.progress import STUCK_AFTER_S, Progress
 from reconciler.daemon.service import Service
-from reconciler.daemon.snapshots import Snapshots
+from reconciler.daemon.snapshots import Snapshots, file_beside
 from reconciler.daemon.systemd import Notify
 from reconciler.daemon.teller import Teller
 from reconciler.daemon.wakes import Wakes
@@ -111,11 +111,6 @@ def _lock(state: Path) -> Lock:
 
 def _mirror(state: Path) -> Path:
     return state.with_name("mirror.git")
-
-
-def snapshot_file(settings: Settings) -> Path:
-    """Where the daemon keeps the last complete observation."""
-    return path_of(settings.state).with_name("world.json")
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -201,12 +196,12 @@ class Daemon:
 
     def _assemble(self, adapters: Adapters, reconciler: Reconciler) -> Program:
         notifier = self._notifier(adapters)
-        snapshots = Snapshots(snapshot_file(self._settings), self._settings, monotonic=time.monotonic)
+        snapshots = Snapshots(file_beside(self._state), self._settings, monotonic=time.monotonic)
 
         def made(one: Pass) -> None:
             self._made(one)
             notifier.wake()
-            snapshots.keep(one)
+            snapshots.keep(self._latest.whole)
 
         loop = Loop(
             passes=reconciler,

@@ -18,13 +18,14 @@ _SAFE: Final = re.compile(r"[^`|\\]+")
 
 
 def review_markdown(review: Review) -> str:
-    parts = ["\n".join(_summary(review)), *("\n".join(_details(one, review)) for one in review.environments)]
+    parts = [
+        "\n".join(_summary(review)),
+        *("\n".join(_details(one, review)) for one in review.environments if one.has_details),
+    ]
     text = "\n\n".join(parts) + "\n"
     while len(text) > LENGTH_MAX and len(parts) > 1:
         parts.pop()
-        left_out = len(review.environments) - len(parts) + 1
-        last = f"The details of {left_out} more are left out here: see `hivequeen plan --diff`."
-        text = "\n\n".join([*parts, last]) + "\n"
+        text = "\n\n".join([*parts, "More details than fit here: see `hivequeen plan --diff`."]) + "\n"
     return (
         text
         if len(text) <= LENGTH_MAX
@@ -64,10 +65,12 @@ def _summary(review: Review) -> Iterator[str]:
     if review.environments:
         yield ""
     for one in review.environments:
-        yield f"- **{_name(one.name)}** {wording.becomes(one)}{_held(one)}: {_costs(one)}"
-    if review.environments:
+        yield f"- **{_name(one.name)}** {wording.becomes(one)}{_held(one)}: {wording.costs(one.before, one.after)}"
+    if review.environments and review.subject is None:
         yield ""
-        yield f"All environments: {_priced(wording.costs(review.before, review.after))}."
+        unpriced = wording.unpriced(review.before, review.after)
+        told = f" {code(unpriced)}" if unpriced else ""  # instance types come from files
+        yield f"All environments: {wording.costs(review.before, review.after)}.{told}"
     if review.findings:
         yield ""
         yield "Findings:"
@@ -83,16 +86,6 @@ def _summary(review: Review) -> Iterator[str]:
 def _held(one: EnvironmentReview) -> str:
     guards = sorted({hold.guard.value for hold in one.holds if hold.holds})
     return f", **held** ({', '.join(guards)})" if guards else ""
-
-
-def _costs(one: EnvironmentReview) -> str:
-    return _priced(wording.costs(one.before, one.after))
-
-
-def _priced(text: str) -> str:
-    """Instance types come from files."""
-    known, semicolon, unknown = text.partition("; ")
-    return f"{known}; {code(unknown)}" if semicolon else known
 
 
 def _details(one: EnvironmentReview, review: Review) -> Iterator[str]:
@@ -111,7 +104,11 @@ def _details(one: EnvironmentReview, review: Review) -> Iterator[str]:
         where = f" ({code(str(step.reason.origin))})" if step.reason.origin and why else ""
         yield f"- {wording.step(step)}{why}{where}"
     for hold in one.holds:
-        way = f"; then: {code(wording.way_out(hold, is_assumed=review.is_assumed))}" if hold.remedy else ""
+        way = (
+            f"; {'once merged: ' if hold.holds else ''}{code(wording.way_out(hold, is_assumed=review.is_assumed))}"
+            if hold.remedy
+            else ""
+        )
         yield f"- {'**held**' if hold.holds else 'waits'} ({hold.guard.value}): {code(hold.message)}{way}"
     for stall in one.stalls:
         yield f"- **needs somebody**: {code(stall.message)}; {code(stall.remedy)}"

@@ -75,6 +75,10 @@ class EnvironmentReview:
     after: Cost
 
     @property
+    def has_details(self) -> bool:
+        return bool(self.fields or self.steps or self.holds or self.stalls)
+
+    @property
     def is_held(self) -> bool:
         return any(one.holds for one in self.holds)
 
@@ -95,6 +99,8 @@ class Review:
     unresolved: tuple[str, ...]  # moving images of which it is not known what they name now
     before: Cost  # of all environments
     after: Cost
+    reasons: Mapping[EnvironmentName, tuple[Finding, ...]]  # why the head freezes an environment
+    subject: EnvironmentName | None = None  # the only environment that is looked at; None: all
 
     @property
     def verdict(self) -> Verdict:
@@ -107,8 +113,18 @@ class Review:
         return Verdict.CHANGES if self.environments else Verdict.NOTHING
 
     def only(self, name: EnvironmentName) -> "Review":
-        """As far as one environment is concerned. Findings stay: a fault of a template is everybody's."""
-        return replace(self, environments=tuple(one for one in self.environments if one.name == name))
+        """As far as one environment is concerned: with what its own file and the templates have wrong."""
+        own = self.reasons.get(name, ())
+        return replace(
+            self,
+            subject=name,
+            environments=tuple(one for one in self.environments if one.name == name),
+            findings=tuple(
+                (one, is_new)
+                for one, is_new in self.findings
+                if one in own or _stem(one.origin.file) == name or _stem(one.origin.file).startswith("_")
+            ),
+        )
 
 
 def review(base: Side, head: Side, snapshot: Snapshot, price: Price) -> Review:
@@ -139,6 +155,7 @@ def review(base: Side, head: Side, snapshot: Snapshot, price: Price) -> Review:
         unresolved=tuple(sorted({*new.unresolved} - {*old.unresolved})),
         before=_total(old.desired, old.desired, price),
         after=_total(new.desired, old.desired, price),
+        reasons={name: one.findings for name, one in new.desired.frozen.items()},
     )
 
 
@@ -198,6 +215,10 @@ def _kind(name: EnvironmentName, old: Desired, new: Desired) -> Kind:
             return Kind.DELETED if not old.frozen[name].is_trace else Kind.AFFECTED
         case _:
             return Kind.AFFECTED
+
+
+def _stem(file: str) -> str:
+    return file.rpartition("/")[2].partition(".")[0]
 
 
 def _file(name: EnvironmentName, old: Desired, new: Desired) -> str:

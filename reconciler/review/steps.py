@@ -63,7 +63,8 @@ def added(before: Sequence[Action], after: Sequence[Action]) -> tuple[Added, ...
     found: list[Added] = []
     for action in after:
         if isinstance(action, LaunchNodes):
-            count = action.count - sum(one.count for one in pending if _launch(one) == _launch(action))
+            # Whatever they are launched as: those that are pending would have come without the change, too.
+            count = action.count - sum(one.count for one in pending if one.role == action.role)
             if count > 0:
                 found.append(Added(action=action, count=count))
         elif (key := _key(action)) is not None:
@@ -165,14 +166,6 @@ def _wanted(action: Action) -> object:
             return action.node, {key: value for key, value in action.set.items() if key != tags.READY}, action.remove
         case _:
             return action
-
-
-def _launch(action: LaunchNodes) -> object:
-    """What the nodes would be launched as, whatever their number and places, and of whatever revision."""
-    declared = action.declared
-    carried = {key: value for key, value in action.tags.items() if key != tags.REVISION}
-    offered = (declared.instance_types, declared.subnets, declared.security_groups, declared.instance_profile)
-    return action.role, action.image, offered, carried
 
 
 # --- how an action reads --------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ _VERBS: Final = {
     Kind.CREATED: "is created",
     Kind.CHANGED: "changes",
     Kind.DELETED: "is deleted",
-    Kind.FROZEN: "is frozen: its file cannot be read, and it stays as it is",
+    Kind.FROZEN: "is frozen by findings: what runs stays as it is",
     Kind.MENDED: "can be read again",
     Kind.AFFECTED: "is affected",
 }
@@ -67,7 +67,9 @@ def _changing(review: Review) -> str:
 
 
 def becomes(one: EnvironmentReview) -> str:
-    """`changes (replace): 4 web nodes replaced`."""
+    """`changes (replace)`."""
+    if one.kind is Kind.DELETED and not one.steps:
+        return "is deleted, and nothing of it runs"
     risk = f" ({one.risk})" if one.kind in (Kind.CHANGED, Kind.DELETED, Kind.MENDED, Kind.AFFECTED) else ""
     return _VERBS[one.kind] + risk
 
@@ -137,14 +139,17 @@ def difference(before: Cost, after: Cost) -> Decimal | None:
 
 def costs(before: Cost, after: Cost) -> str:
     """`$147.17 → $294.34 a month (+$147.17)`."""
-    if before == after:
-        text = f"{money(after)} a month"
-    else:
+    if before != after:
         by = difference(before, after)
         how_much = "" if by is None else f" ({'-' if by < 0 else '+'}${abs(by):,.2f})"
-        text = f"{money(before)} → {money(after)} a month{how_much}"
+        return f"{money(before)} → {money(after)} a month{how_much}"
+    return f"{money(after)} a month" if after.known or not after.unknown else "cost unknown"
+
+
+def unpriced(before: Cost, after: Cost) -> str:
+    """What the cost leaves out; "" where nothing."""
     unknown = sorted({*before.unknown, *after.unknown})
-    return text + (f"; no price is known for {', '.join(unknown)}" if unknown else "")
+    return f"No price is known for {', '.join(unknown)}." if unknown else ""
 
 
 def moment(at: datetime) -> str:
