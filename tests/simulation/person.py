@@ -30,6 +30,7 @@ def approve_all(world: SimulatedWorld) -> None:
 
 def follow_remedies(world: SimulatedWorld, done: Pass) -> None:
     approve_all(world)
+    _wake(world)
     if done.plan is None:
         return
     for blocked in done.plan.blocked:
@@ -43,14 +44,17 @@ def follow_remedies(world: SimulatedWorld, done: Pass) -> None:
     _tidy(world, done)
 
 
+def _wake(world: SimulatedWorld) -> None:
+    """Whatever is suspended shows as a condition, whether it holds anything up or not."""
+    for suspension in world.daemon.journal.recall(world.clock.now()).suspensions:
+        world.daemon.operations.resume(suspension.environment, actor=ACTOR)
+    awake = {stem: replace(file, suspend=False) for stem, file in world.files.items()}
+    if awake != world.files:
+        world.commit(awake)
+
+
 def _lift(world: SimulatedWorld, one: EnvironmentPlan, blocked: Blocked) -> None:
     match blocked.guard:
-        case Guard.SUSPENDED if blocked.remedy.startswith("hivequeen resume"):
-            world.daemon.operations.resume(
-                None if "--all" in blocked.remedy else EnvironmentName(one.name), actor=ACTOR
-            )
-        case Guard.SUSPENDED if (file := world.files.get(one.name)) is not None and file.suspend:
-            world.commit({**world.files, one.name: replace(file, suspend=False)})
         case Guard.PROTECTED if not blocked.digest:
             # Restore the file with `protected: false`; it is deleted again once that is applied.
             if one.name not in world.files:

@@ -9,7 +9,7 @@ from reconciler.errors import HivequeenError
 from reconciler.model.names import ChefName, IntentToken, NodeName, RevisionId
 from reconciler.model.observed import Instance, InstanceState
 from reconciler.model.passes import Pass, Scope
-from reconciler.model.tags import FLEET
+from reconciler.model.tags import ENVIRONMENT, FLEET, ROLE
 from reconciler.sandbox.ec2_throttling import Throttling
 from reconciler.settings import Settings
 from tests.fakes.chef import FakeChefServer
@@ -288,7 +288,8 @@ class SimulatedWorld:
     def retag_by_hand(self, instance: Instance, changes: Mapping[str, str | None]) -> None:
         self.cloud.retag(instance.instance_id, changes)
         self.ledger.machines[instance.instance_id].was_retagged = True
-        self.ledger.retagged_at[instance.instance_id] = self.clock.now()
+        if changes.keys() & {FLEET, ENVIRONMENT, ROLE}:  # whose it is, and what
+            self.ledger.retagged_at[instance.instance_id] = self.clock.now()
 
     def copy_by_hand(self, instance: Instance, changes: Mapping[str, str]) -> None:
         """As the console's "launch more like this" does: every tag is copied, some may be edited in its form."""
