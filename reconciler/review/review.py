@@ -179,7 +179,12 @@ def _review_one(
     fields = tuple(_field_changes(before, after, steps)) if is_comparable else ()
     holds = tuple(_holds(plan, actions, grace))
     known = {(one.reason, one.message) for one in planned.stalls} if planned else set()
-    stalls = tuple(one for one in plan.stalls if (one.reason, one.message) not in known) if plan else ()
+    # Why it is frozen is told by findings.
+    stalls = (
+        tuple(one for one in plan.stalls if (one.reason, one.message) not in known)
+        if plan and not plan.is_frozen
+        else ()
+    )
     if kind is Kind.AFFECTED and not (steps or holds or stalls or fields):
         return None
     declared = after or before
@@ -190,7 +195,7 @@ def _review_one(
         fields=fields,
         steps=steps,
         holds=holds,
-        stalls=() if kind is Kind.FROZEN else stalls,  # its findings are told
+        stalls=stalls,
         before=price(before) if before else Cost(),
         after=_price_after(name, old.desired, new.desired, price),
     )

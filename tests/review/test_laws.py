@@ -66,9 +66,7 @@ def test_the_fields_are_exactly_those_in_which_the_declarations_differ(change: t
     told = {one.name: one for one in reviewed(world, head).environments}
     for name in world.desired.environments.keys() & head.environments.keys():
         before, after = leaves(world.desired.environments[name]), leaves(head.environments[name])
-        differing = {
-            path for path in before.keys() | after.keys() if _value(before, path) != _value(after, path)
-        }
+        differing = {path for path in before.keys() | after.keys() if _value(before, path) != _value(after, path)}
         assert {field.path for field in told[name].fields} if name in told else set() == differing
 
 
@@ -111,7 +109,9 @@ def test_what_would_be_done_without_the_change_is_not_blamed_on_it(change: tuple
 
 
 @given(changes(), st.randoms(use_true_random=False))
-def test_a_review_depends_on_nothing_but_what_it_is_of(change: tuple[Context, Desired], shuffling: st.DataObject) -> None:
+def test_a_review_depends_on_nothing_but_what_it_is_of(
+    change: tuple[Context, Desired], shuffling: st.DataObject
+) -> None:
     world, head = change
     names = list(head.environments)
     shuffling.shuffle(names)  # type: ignore[attr-defined]  # it is a random.Random
