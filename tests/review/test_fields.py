@@ -162,7 +162,7 @@ def test_numbers_and_truths_that_look_alike_are_three_values() -> None:
     def with_attribute(value: Json) -> Environment:
         return environment(roles=[role(attributes=MappingProxyType({"a": value}))])
 
-    pairs = [(1, 1.0), (1, True), ([1], [True]), ([{"b": 0}], [{"b": False}]), ({}, None)]
+    pairs: list[tuple[Json, Json]] = [(1, 1.0), (1, True), ([1], [True]), ([{"b": 0}], [{"b": False}]), ({}, None)]
     for old, new in pairs:
         assert list(differing(leaves(with_attribute(old)), leaves(with_attribute(new)))), (old, new)
 
