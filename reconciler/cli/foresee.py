@@ -47,6 +47,11 @@ def _world(
 
     if file is not None:
         return parse(_content(file), file=str(file))
+    if not offline and settings is None:
+        raise Stalled(
+            f"nobody can be asked how the world is: {invocation(context).config} cannot be read",
+            remedy="name the daemon's settings with --config, or say --offline",
+        )
     if not offline:
         document: Any = answer(context, AskWorld(), own_desk=own.looking)
         return decode(document, file="the daemon's answer")
@@ -213,7 +218,7 @@ def revisions(terms: Terms) -> Iterator[Revisions]:
         except HivequeenError:
             if terms.settings is None:
                 raise
-        if borrowed is None or not _is_of(borrowed, terms.settings):
+        if borrowed is None or not _is_of(borrowed, terms):
             borrowed = _mirror(terms, Path(scratch))
         try:
             yield Revisions(borrowed, terms)
@@ -221,14 +226,17 @@ def revisions(terms: Terms) -> Iterator[Revisions]:
             borrowed.close()
 
 
-def _is_of(borrowed: "BorrowedRepository", settings: "Settings | None") -> bool:
+def _is_of(borrowed: "BorrowedRepository", terms: Terms) -> bool:
     """Whether it is a clone of the repository that the daemon follows, or that repository itself."""
     from reconciler.adapters.git_borrowed import is_same_address  # noqa: PLC0415 - as above
 
-    if settings is None:
+    if terms.settings is None:
         return True
-    known = (*borrowed.addresses(), str(borrowed.top))
-    return any(is_same_address(one, settings.repository.url) for one in known)
+    followed = terms.settings.repository.url
+    if any(is_same_address(one, followed) for one in (*borrowed.addresses(), str(borrowed.top))):
+        return True
+    applied = terms.snapshot.memory.applied if terms.snapshot is not None else None
+    return applied is not None and borrowed.repository.descends(applied, applied)
 
 
 def _mirror(terms: Terms, scratch: Path) -> "BorrowedRepository":

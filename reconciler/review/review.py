@@ -174,7 +174,8 @@ def _review_one(
     planned, plan = plans
     actions = added(_all_actions(planned), _all_actions(plan))
     drifting = _new_drifts(name, old, new)
-    steps = steps_of_change(actions, drifting, new, name)
+    here = new.observed.environments.get(name)
+    steps = steps_of_change(actions, drifting, here.nodes if here else (), before, after)
     is_comparable = kind not in (Kind.FROZEN, Kind.MENDED)
     fields = tuple(_field_changes(before, after, steps)) if is_comparable else ()
     holds = tuple(_holds(plan, actions, grace))

@@ -24,11 +24,12 @@ from reconciler.model.actions import (
     TagNode,
     TerminateNode,
 )
-from reconciler.model.names import EnvironmentName, InstanceId, RoleName
+from reconciler.model.desired import Environment
+from reconciler.model.memory import Cause
+from reconciler.model.names import InstanceId, RoleName
 from reconciler.model.observed import Node
 from reconciler.plan.drift import Drift
 from reconciler.review.fields import Risk
-from reconciler.review.foresee import Foreseen
 
 # What the tag `hivequeen:spec` is a digest of: drift tells of the first in the name of all.
 _DIGESTED: Final = ("user_data", "key_name", "root_volume")
@@ -81,43 +82,71 @@ def steps_of(actions: Iterable[Added]) -> tuple[Step, ...]:
 
 
 def steps_of_change(
-    actions: Sequence[Added], drifts: Mapping[InstanceId, tuple[Drift, ...]], foreseen: Foreseen, name: EnvironmentName
+    actions: Sequence[Added],
+    drifts: Mapping[InstanceId, tuple[Drift, ...]],
+    nodes: Iterable[Node],
+    before: Environment | None,
+    after: Environment | None,
 ) -> tuple[Step, ...]:
     """
     Args:
         drifts: of each node those that the change brings: it is replaced, in this pass or in a later one.
+        nodes: of the environment.
     """
-    others = [one for one in actions if not _is_for_drift(one.action)]
+    shrinking = _shrinking(before, after)
+    # Where nodes are to be fewer, what the plan has drifted ones go for is nobody's place.
+    others = [_shrunk(one, shrinking) for one in actions if not _is_for_drift(one.action, shrinking)]
     leaving = {one.action.instance_id for one in others if isinstance(one.action, TerminateNode)}
-    here = foreseen.observed.environments.get(name)
-    nodes = (
-        [node for node in here.nodes if node.instance_id in drifts and node.instance_id not in leaving] if here else []
+    staying = [node for node in nodes if node.instance_id in drifts and node.instance_id not in leaving]
+    return _in_order(
+        (*(_step(one) for one in others), *(_replacement(node, drifts[node.instance_id], after) for node in staying))
     )
-    return _in_order((*(_step(one) for one in others), *_replacements(nodes, drifts, foreseen)))
 
 
-def _is_for_drift(action: Action) -> bool:
-    return isinstance(action, ReplaceNode) or (isinstance(action, TerminateNode) and action.change != "")
+def _shrinking(before: Environment | None, after: Environment | None) -> Mapping[RoleName, Reason]:
+    """Roles of which fewer nodes are wanted, and why."""
+    if before is None or after is None:
+        return {}
+    return {
+        name: Reason(rule="count", detail=f"{name}.count {old.count} → {new.count}", origin=new.origin("count"))
+        for name, old in before.roles.items()
+        if (new := after.roles.get(name)) is not None and new.count < old.count
+    }
 
 
-def _replacements(
-    nodes: Iterable[Node], drifts: Mapping[InstanceId, tuple[Drift, ...]], foreseen: Foreseen
-) -> Iterator[Step]:
-    for node in nodes:
-        found = drifts[node.instance_id]
-        role = foreseen.desired.environments[node.environment].roles[node.role]
-        origin = next(
-            (origin for key in _keys(found) if (origin := role.origins.get(key)) is not None), role.origin("")
-        )
-        yield Step(
-            action=ActionName.REPLACE_NODE,
-            role=node.role,
-            targets=(node.name,),
-            count=1,
-            reason=Reason(rule="drift", detail="; ".join(str(one) for one in found), origin=origin),
-            risk=Risk.REPLACE,
-            replaces=frozenset(_keys(found)),
-        )
+def _is_for_drift(action: Action, shrinking: Mapping[RoleName, Reason]) -> bool:
+    match action:
+        case ReplaceNode():
+            return True
+        case TerminateNode():
+            return action.change != "" and (action.role not in shrinking or action.cause is Cause.NEVER_READY)
+        case _:
+            return False
+
+
+def _shrunk(one: Added, shrinking: Mapping[RoleName, Reason]) -> Added:
+    action = one.action
+    if not isinstance(action, TerminateNode) or action.change == "":
+        return one
+    return replace(one, action=replace(action, change="", reason=shrinking[action.role]))
+
+
+def _replacement(node: Node, found: tuple[Drift, ...], declared: Environment | None) -> Step:
+    role = declared.roles[node.role] if declared is not None else None
+    origins = (role.origins.get(key) for key in _keys(found)) if role is not None else ()
+    return Step(
+        action=ActionName.REPLACE_NODE,
+        role=node.role,
+        targets=(node.name,),
+        count=1,
+        reason=Reason(
+            rule="drift",
+            detail="; ".join(str(one) for one in found),
+            origin=next((origin for origin in origins if origin is not None), None),
+        ),
+        risk=Risk.REPLACE,
+        replaces=frozenset(_keys(found)),
+    )
 
 
 def _keys(found: Iterable[Drift]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC
 from decimal import Decimal
 from typing import Final
 
@@ -150,10 +150,6 @@ def unpriced(before: Cost, after: Cost) -> str:
     """What the cost leaves out; "" where nothing."""
     unknown = sorted({*before.unknown, *after.unknown})
     return f"No price is known for {', '.join(unknown)}." if unknown else ""
-
-
-def moment(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _text(leaf: Leaf | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Any
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reconciler.model.desired import Environment, ImageByName, ImageByParameter, Json, RootVolume
@@ -92,9 +92,10 @@ def _text(tree: dict[tuple[str, ...], Json], path: tuple[str, ...]) -> str:
 @given(CHANGES, CHANGES)
 def test_each_has_the_line_that_explain_tells(defaults: Any, own: Any) -> None:
     files = written(defaults, own)
+    assume('"x.y"' not in "".join(files.values()))  # origins are known by dotted key, which two paths may share then
     told = {tuple(str(part) for part in value.path): value.origin for value in explained(files).values}
     for path, leaf in leaves(declared(files).environments[EnvironmentName("checkout")]).items():
-        if path in told and not any("." in part for part in path):
+        if path in told:
             assert leaf.origin == told[path], path
 
 

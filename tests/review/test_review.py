@@ -308,6 +308,17 @@ def test_one_environment_is_told_of_without_the_faults_of_others() -> None:
     assert broken.only(EnvironmentName("checkout")).verdict is Verdict.FAILED
 
 
+def test_of_nodes_that_drift_those_that_are_too_many_go_for_good() -> None:
+    changed = UNPROTECTED["production.yml"].replace("def0", "def1").replace("count: 4", "count: 2")
+    found = merging({"production.yml": changed}, files=UNPROTECTED)
+    assert steps(of(found, "production"))[:3] == [
+        ("terminate_node", "web", 2, "destroy"),
+        ("replace_node", "web", 2, "replace"),
+        ("replace_node", "worker", 2, "replace"),
+    ]
+    assert fields(of(found, "production"))["roles.web.count"][3] == "destroy"
+
+
 def test_a_node_that_boots_is_replaced_like_the_others() -> None:
     base = declared(FILES)
     world = runs_as(base)
