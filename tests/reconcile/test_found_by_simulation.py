@@ -1,11 +1,13 @@
 """What script/simulate and the stale matrix found, as stories: each was the shortest trace of a broken invariant."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
 from reconciler.errors import Denied, Transient
+from reconciler.model import tags
 from reconciler.model.desired import Json
 from reconciler.model.names import ChefName
 from reconciler.model.observed import ChefEnvironment, ChefRole
@@ -16,6 +18,7 @@ TOO_TRUSTING = "a full pass makes what a search lacks without asking for it by n
 NOT_SHOWN = "what a record does not show is taken for drift"
 NOT_CERTAIN = "a replay that is refused is taken for a launch that made nothing"
 CONFUSED = "one mark stands for unwanted and for stopped: the age of the one is taken for that of the other"
+CLAIMED = "a copy by hand, of another environment, is taken for a node that a lost reply launched"
 THEIRS: Final[Mapping[str, Json]] = {"hivequeen": {"fleet": "another", "environment": "checkout", "protected": False}}
 
 
@@ -85,3 +88,24 @@ def test_a_node_stopped_while_its_environment_was_ending_keeps_its_place_as_long
     world.clock.advance(400)  # more than the age since it was unwanted, less since it was stopped
     world.reconcile()
     assert victim.instance_id in {one.instance_id for one in world.alive("checkout", "web")}
+
+
+@pytest.mark.xfail(reason=CLAIMED, strict=True)
+def test_a_copy_elsewhere_answers_no_launch_whose_reply_was_lost(world: World) -> None:
+    role = PRODUCTION.replace("count: 4", "count: 2").replace(
+        'count: 2, run_list: ["recipe[kickstarter::worker', 'count: 0, run_list: ["recipe[kickstarter::worker'
+    )
+    world.commit(
+        production=role.replace("[subnet-0a1b2c3d4e5f60001, subnet-0a1b2c3d4e5f60002]", "[subnet-0a1b2c3d4e5f60001]")
+    )
+    world.cloud.fail("RunInstances", Transient("the connection was closed"), after_commit=True)
+    world.reconcile()
+    first, second = world.cloud.everything()
+    world.cloud.unlisted.add(second.instance_id)
+    copied = {**first.tags, tags.ENVIRONMENT: "stray"}
+    parameters = world.cloud.parameters_of(first.instance_id)
+    world.cloud.launch_by_hand(replace(parameters, count=1, tags=tuple(sorted(copied.items()))))
+    for _ in range(6):
+        world.clock.advance(10)
+        world.reconcile()
+    assert world.counts()["production/web"] == 2

@@ -64,7 +64,8 @@ class Ledger:
     approved_revisions: set[str] = field(default_factory=set)
     tokens: dict[str, set[InstanceId]] = field(default_factory=dict)
     made_by_hand: dict[tuple[str, str], datetime] = field(default_factory=dict)  # (kind, name) in Chef
-    retagged_at: dict[InstanceId, datetime] = field(default_factory=dict)
+    retagged_at: dict[InstanceId, datetime] = field(default_factory=dict)  # whose it is
+    moved_at: dict[InstanceId, datetime] = field(default_factory=dict)  # to which environment or role it belongs
     slack: timedelta = timedelta(0)  # how old an answer of EC2 may be
     _read: dict[RevisionId, Mapping[str, Declared | Frozen]] = field(default_factory=dict)
 
@@ -116,5 +117,6 @@ class Ledger:
         return [
             one
             for one in self.machines.values()
-            if one.is_of(environment, role) and (one.ended_at is None or at - one.ended_at < self.slack)
+            if one.is_of(environment, role)
+            and (one.ended_at is None or at - one.ended_at < self.slack or one.instance_id in self.hidden_since)
         ]

@@ -94,9 +94,9 @@ def wrong(world: SimulatedWorld) -> Iterator[str]:
         wanted = desired.get(environment)
         shape = wanted.roles.get(role) if isinstance(wanted, Declared) else None
         what = f"{instance.instance_id} of {environment}/{role}"
-        is_known = machine.is_ours or instance.instance_id in world.daemon.journal.memory.nodes
+        is_known = instance.instance_id in world.daemon.journal.memory.nodes
         if instance.tags.get(tags.FLEET) != world.settings.fleet and not is_known:
-            continue  # somebody made it by hand and gave it to somebody else before we ever saw it
+            continue  # it was given to somebody else before we ever saw it, and is theirs
         if shape is None:
             yield f"{what} lives, and is not declared"
             continue

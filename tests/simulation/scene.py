@@ -32,6 +32,11 @@ class Scene:
     rules: Rules
 
     @property
+    def has_lost_journal(self) -> bool:
+        """The journal at work is not the first: what it never saw it cannot know."""
+        return self.journal.memory.installation != "installation-1"
+
+    @property
     def slack(self) -> timedelta:
         """How old an answer of EC2 may have been, lately or at all."""
         return self.ledger.slack

@@ -208,8 +208,9 @@ class SimulatedWorld:
             done = self.daemon.reconciler.preview(EVERYTHING)
         except HivequeenError:
             return None
-        if done.plan is None or done.failures or done.revision != self.tip:
-            return None
+        is_clear = not any(self.cloud.lag_s.values()) and not any(self.cloud.partial_s.values())
+        if done.plan is None or done.failures or done.revision != self.tip or not is_clear:
+            return None  # nothing to compare with, or answers that change by themselves
         return {
             str(one.name): [
                 " ".join(
@@ -288,8 +289,10 @@ class SimulatedWorld:
     def retag_by_hand(self, instance: Instance, changes: Mapping[str, str | None]) -> None:
         self.cloud.retag(instance.instance_id, changes)
         self.ledger.machines[instance.instance_id].was_retagged = True
-        if changes.keys() & {FLEET, ENVIRONMENT, ROLE}:  # whose it is, and what
+        if FLEET in changes:
             self.ledger.retagged_at[instance.instance_id] = self.clock.now()
+        if changes.keys() & {ENVIRONMENT, ROLE}:
+            self.ledger.moved_at[instance.instance_id] = self.clock.now()
 
     def copy_by_hand(self, instance: Instance, changes: Mapping[str, str]) -> None:
         """As the console's "launch more like this" does: every tag is copied, some may be edited in its form."""

@@ -41,6 +41,7 @@ def generated_go_last(deed: Deed, scene: Scene) -> Iterator[str]:
         if one.ended_at is None
         and one.is_ours
         and not one.was_retagged
+        and one.instance_id not in scene.ledger.hidden_since
         and one.environment == named
         and role in (None, one.role)
     ]

@@ -48,7 +48,7 @@ def sweeps_have_age(deed: Deed, scene: Scene) -> Iterator[str]:
     """What nobody ever declared is swept only after it was there for a while."""
     for instance_id in deed.ended if isinstance(deed, Termination) else ():
         machine = scene.ledger.machines[instance_id]
-        since = max(machine.launched_at, scene.ledger.retagged_at.get(instance_id, machine.launched_at))
+        since = max(machine.launched_at, scene.ledger.moved_at.get(instance_id, machine.launched_at))
         if scene.claimed_cause(instance_id) is Cause.SWEEP and scene.now - since < scene.rules.orphan_age:
             yield f"{instance_id} is swept {(scene.now - since).total_seconds():.0f} s after it appeared"
 

@@ -188,7 +188,9 @@ class Temper(Step):
     def apply(self, world: SimulatedWorld) -> None:
         world.cloud.visibility_lag_s = (0, 2, 20, 200)[self.visibility]
         world.cloud.pending_s = (0, 20, 700)[self.pending]
-        world.cloud.shutting_down_s = (0, 15, 400)[self.ending]
+        now, longest = world.clock.now(), timedelta(seconds=400)
+        if not any(one.ended_at and now - one.ended_at < longest for one in world.ledger.machines.values()):
+            world.cloud.shutting_down_s = (0, 15, 400)[self.ending]  # what was seen ended does not end once more
 
 
 LACKING = ("tags", "subnet", "security_groups", "instance_profile", "private_address")
