@@ -44,7 +44,7 @@ def _environment(one: "EnvironmentReview", found: "Review") -> None:
     for step in one.steps:
         screen.say(f"  {wording.step(step)}", style=_STYLES[str(step.risk)])
         if step.risk or not one.fields:  # what is written in place is what the fields say
-            where = f" ({step.reason.origin})" if step.reason.origin else ""
+            where = wording.printable(f" ({step.reason.origin})") if step.reason.origin else ""
             screen.say(f"      {wording.printable(f'{step.reason.rule}: {step.reason.detail}')}{where}", style="dim")
         if step.targets and step.action.value.endswith("_node") and not found.is_assumed:
             screen.say(f"      {', '.join(step.targets)}", style="dim")
@@ -65,7 +65,7 @@ def _fields(one: "EnvironmentReview") -> None:
     for field in one.fields:
         old, new = wording.values(field)
         risk = (str(field.risk), _STYLES[str(field.risk)])
-        rows.append((f"  {wording.printable(field.key)}", old, new, str(field.origin or ""), risk))
+        rows.append((f"  {wording.printable(field.key)}", old, new, wording.printable(str(field.origin or "")), risk))
     screen.table(("  FIELD", "OLD", "NEW", "WHERE", "RISK"), rows, prose=("  FIELD", "OLD", "NEW", "WHERE"))
 
 
