@@ -226,6 +226,13 @@ class Ending:
     # All that was there when the teardown began or was found later, and when each was seen gone: the receipt.
     items: Mapping[Item, datetime | None] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def why(self) -> str:
+        """`jessica@example.com removed environments.d/checkout.yml`."""
+        if self.cause is EndingCause.EXPIRED:
+            return f"the lifetime that {self.file} gives it is over"
+        return f"{self.author} removed {self.file}" if self.author else f"{self.file} was removed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpiryNotice:

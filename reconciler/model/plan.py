@@ -1,13 +1,15 @@
 """A plan is data: what would be done now, what a guard holds back, and what is merely awaited."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from reconciler.model.actions import Action
 from reconciler.model.facts import Fact
 from reconciler.model.memory import Ending, Removal
-from reconciler.model.names import EnvironmentName, RevisionId
+from reconciler.model.names import EnvironmentName, InstanceId, RevisionId
 
 
 class Guard(StrEnum):
@@ -70,6 +72,8 @@ class EnvironmentPlan:
     is_declared: bool = True  # False: being torn down, or swept
     is_frozen: bool = False
     ending: Ending | None = None  # why and since when it is to go, as the journal will have it after this pass
+    # What differs of each node that is not as declared, for people: also where its turn has not come yet.
+    drifted: Mapping[InstanceId, str] = field(default_factory=lambda: MappingProxyType({}))
     due_at: datetime | None = None  # when something of it comes due that only needs time: a grace period, a canary
     facts: tuple[Fact, ...] = ()  # what planning concluded and the journal should keep (RoleSettled, TeardownEnded…)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Final
 
 from reconciler.model.memory import Ending, EndingCause
 from reconciler.model.names import EnvironmentName
@@ -34,24 +34,13 @@ def grace_ends_at(ending: Ending, rules: Rules) -> datetime:
     return ending.at + rules.teardown_grace
 
 
-def why(ending: Ending) -> str:
-    """`jessica@example.com removed environments.d/checkout.yml`."""
-    match ending.cause:
-        case EndingCause.REMOVED:
-            return f"{ending.author} removed {ending.file}" if ending.author else f"{ending.file} was removed"
-        case EndingCause.EXPIRED:
-            return f"the lifetime that {ending.file} gives it is over"
-        case _ as unreachable:
-            assert_never(unreachable)
-
-
 def grace(name: EnvironmentName, ending: Ending, context: Context) -> Blocked:
     """What holds the removal of an environment until its grace period is over."""
     until = grace_ends_at(ending, context.rules)
     moment = f"{until:%H:%M:%S}" if until.date() == context.now.date() else f"{until:%Y-%m-%d %H:%M:%S}"
     return Blocked(
         guard=Guard.GRACE,
-        message=f"{name} is torn down at {moment} UTC: {why(ending)} ({ending.revision[:8]})",
+        message=f"{name} is torn down at {moment} UTC: {ending.why} ({ending.revision[:8]})",
         remedy=_way_back(ending),
         actor=ending.author,
         until=until,

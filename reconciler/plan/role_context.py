@@ -61,6 +61,7 @@ class RolePlan:
     waiting: list[Waiting] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
+    drifted: dict[InstanceId, str] = field(default_factory=dict)
     due_at: datetime | None = None  # the next moment at which something comes due that only needs time
 
     def due(self, at: datetime) -> None:

@@ -13,7 +13,7 @@ from reconciler.plan.drift import drift, wanted_tags
 from reconciler.plan.intents import replay, unseen
 from reconciler.plan.launching import drifted_nodes, launch, replace_oldest
 from reconciler.plan.leaving import remove_excess, remove_failed, remove_never_served, settle_stopped
-from reconciler.plan.role_context import BOOTING, PLACED, RoleContext, RolePlan, lost_stall
+from reconciler.plan.role_context import BOOTING, PLACED, RoleContext, RolePlan, changes, lost_stall
 from reconciler.plan.trouble import judge_trouble, most_under_way, say_trouble
 
 
@@ -29,6 +29,7 @@ def plan_role(context: RoleContext) -> RolePlan:
         for node in placed
         if node.phase != Phase.LOST and (found := drift(context.role, context.image, node))
     }
+    plan.drifted.update((instance_id, changes(found)) for instance_id, found in drifts.items())
     trouble = judge_trouble(context, plan, is_replacing=any(n.was_ready for n in placed if n.instance_id in drifts))
     failed, kept = remove_failed(context, plan, trouble)
     placed = remove_never_served(context, plan, placed, drifts)

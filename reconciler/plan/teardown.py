@@ -20,7 +20,7 @@ from reconciler.model.observed import Departed, Node, ObservedEnvironment, Phase
 from reconciler.model.plan import EnvironmentPlan
 from reconciler.plan.chef import generated_roles, remove_departed, remove_generated, remove_role
 from reconciler.plan.context import Context
-from reconciler.plan.ending import ending_of, grace_ends_at, why
+from reconciler.plan.ending import ending_of, grace_ends_at
 from reconciler.plan.intents import await_or_close
 from reconciler.plan.orphans import cleared, may_go, sight
 from reconciler.plan.receipt import orphanable, receipt
@@ -46,7 +46,7 @@ def tear_down(observed: ObservedEnvironment, ending: Ending, context: Context) -
     if observed.is_empty and name not in context.open_intents:
         facts.extend(receipt(observed, ending, context))
         return EnvironmentPlan(name=name, is_declared=False, facts=(*facts, TeardownEnded(environment=name)))
-    reason = Reason(rule="teardown", detail=why(ending), revision=ending.revision)
+    reason = Reason(rule="teardown", detail=ending.why, revision=ending.revision)
     plan = _remove_all(observed, Cause.TEARDOWN, reason, context)
     facts.extend(_noted(known, ending))
     if _is_bare(observed, context):
