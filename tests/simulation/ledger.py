@@ -52,7 +52,7 @@ class Ledger:
     revisions: dict[RevisionId, Files] = field(default_factory=dict)
     parents: dict[RevisionId, RevisionId | None] = field(default_factory=dict)
     applied: RevisionId | None = None  # by whichever daemon owns the fleet
-    witnessed: RevisionId | None = None  # the applied revision that journal or claim still tell of
+    told: dict[str, RevisionId] = field(default_factory=dict)  # by installation: what its journal says was applied
     hidden_since: dict[InstanceId, datetime] = field(default_factory=dict)  # EC2 denies that it exists
     declared_before: dict[tuple[str, str], int] = field(default_factory=dict)  # the most that was ever asked for
     protected: dict[str, bool] = field(default_factory=dict)  # as the last applied revision that declared it said
@@ -81,10 +81,10 @@ class Ledger:
         """By the applied revision."""
         return self.desired_at(self.applied)
 
-    def apply(self, revision: RevisionId, at: datetime) -> None:
+    def apply(self, revision: RevisionId, at: datetime, installation: str) -> None:
         """A daemon accepted it as desired."""
         before = self.desired
-        self.applied = self.witnessed = revision
+        self.applied = self.told[installation] = revision
         for name, wanted in self.desired.items():
             self.ending_since.pop(name, None)
             self.under_way.discard(name)

@@ -10,7 +10,7 @@ from reconciler.model.facts import RevisionApplied
 from reconciler.model.memory import Cause, LaunchParameters
 from reconciler.model.names import InstanceId, split_chef_role_name, split_node_name
 from reconciler.model.observed import Instance, Ownership
-from reconciler.model.rules import Rules
+from reconciler.model.rules import UNSEEN_GRACE, Rules
 from tests.fakes.chef import FakeChefServer
 from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud
@@ -31,10 +31,15 @@ class Scene:
     ledger: Ledger
     rules: Rules
 
-    @property
-    def has_lost_journal(self) -> bool:
-        """The journal at work is not the first: what it never saw it cannot know."""
-        return self.journal.memory.installation != "installation-1"
+    def is_beyond_knowing(self, machine: Machine) -> bool:
+        """EC2 has denied it for longer than a launch is waited for, or it was forgotten with a journal."""
+        since = self.ledger.hidden_since.get(machine.instance_id)
+        is_recorded = machine.instance_id in self.journal.memory.nodes
+        return since is not None and not is_recorded and self._is_given_up(machine, since)
+
+    def _is_given_up(self, machine: Machine, hidden_since: datetime) -> bool:
+        has_lost_journal = self.journal.memory.installation != "installation-1"
+        return has_lost_journal or self.now - min(machine.launched_at, hidden_since) >= UNSEEN_GRACE
 
     @property
     def slack(self) -> timedelta:
@@ -181,7 +186,7 @@ class Scene:
             case Recorded(facts=facts):
                 for fact in facts:
                     if isinstance(fact, RevisionApplied):
-                        self.ledger.apply(fact.revision, self.now)
+                        self.ledger.apply(fact.revision, self.now, self.journal.memory.installation)
             case _:
                 pass
         if isinstance(deed, Termination | ChefRemoval):

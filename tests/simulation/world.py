@@ -102,7 +102,6 @@ class SimulatedWorld:
     def lose_journal(self) -> None:
         """What it knew is gone; the claim alone still tells what was applied, as far as it was written."""
         self.daemon.close()
-        self.ledger.witnessed = self.chef._claim.applied if self.chef._claim is not None else None
         self.daemon = self._start(self._new_journal())
 
     def start_other(self) -> daemons.Daemon:

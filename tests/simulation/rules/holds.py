@@ -12,14 +12,16 @@ from tests.simulation.specs import Declared, Frozen
 
 
 def history_moves_forward(deed: Deed, scene: Scene) -> Iterator[str]:
+    """From what the journal and the claim tell was applied."""
     for fact in deed.facts if isinstance(deed, Recorded) else ():
         if not isinstance(fact, RevisionApplied):
             continue
-        applied = scene.ledger.witnessed
-        if applied is None or scene.ledger.descends(fact.revision, applied):
-            continue
-        if fact.revision not in scene.ledger.approved_revisions:
-            yield f"{fact.revision[:8]} is applied, does not descend from {applied[:8]}, and nobody approved it"
+        claim = scene.chef._claim
+        witnesses = {scene.ledger.told.get(scene.journal.memory.installation), claim.applied if claim else None}
+        for applied in sorted(one for one in witnesses if one is not None):
+            is_approved = fact.revision in scene.ledger.approved_revisions
+            if not is_approved and not scene.ledger.descends(fact.revision, applied):
+                yield f"{fact.revision[:8]} is applied, does not descend from {applied[:8]}, and nobody approved it"
 
 
 def owner_writes(deed: Deed, scene: Scene) -> Iterator[str]:

@@ -35,10 +35,7 @@ def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
     living = [
         one
         for one in scene.ledger.of_role(environment, role)
-        if one.is_ours
-        and one.stopped_at is None
-        and not one.was_retagged
-        and not (scene.has_lost_journal and one.instance_id in scene.ledger.hidden_since)
+        if one.is_ours and one.stopped_at is None and not one.was_retagged and not scene.is_beyond_knowing(one)
     ]
     failed = [one for one in living if not scene.is_known_ready(one) and scene.has_failed(one)]
     drifted = [one for one in living if scene.is_drifted(one, shape)]
