@@ -16,9 +16,9 @@ from typing import Final
 
 from reconciler.errors import HivequeenError, Transient
 from reconciler.model.conditions import Event
+from reconciler.model.event_kinds import EventKind
 from reconciler.model.names import FleetId
 from reconciler.ports import EventLog, Webhook
-from reconciler.report.events import EventKind
 from reconciler.report.metrics import Notified
 from reconciler.settings import Receiver
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 TOPICS: Final[Mapping[str, frozenset[EventKind]]] = MappingProxyType(
     {
         "ready": frozenset({EventKind.READY}),
-        "stalled": frozenset({EventKind.STALLED}),
+        "stalled": frozenset({EventKind.STALLED, EventKind.BREAKER_OPENED}),
         "held": frozenset({EventKind.HELD}),
         "expiring": frozenset({EventKind.EXPIRING}),
         "torn_down": frozenset({EventKind.TORN_DOWN}),

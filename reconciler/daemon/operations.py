@@ -9,6 +9,7 @@ from typing import Final
 from reconciler.errors import Stalled
 from reconciler.model.actions import removal
 from reconciler.model.conditions import Event
+from reconciler.model.event_kinds import EventKind
 from reconciler.model.facts import Approved, Fact, Resumed, Suspended, TookOver
 from reconciler.model.memory import Approval, Removal, Suspension
 from reconciler.model.names import EnvironmentName, is_environment_name
@@ -105,7 +106,7 @@ class Operations:
         message = f"{actor} approved {hold.digest[:12]}: {hold.message}"
         self._record(
             Approved(approval=approval),
-            *(_event(now, "Approved", message, actor, name) for name in hold.environments or (None,)),
+            *(_event(now, EventKind.APPROVED, message, actor, name) for name in hold.environments or (None,)),
         )
         return Done(
             message=f"approved until {approval.expires_at:%Y-%m-%d %H:%M} UTC: {hold.message}",
@@ -126,7 +127,7 @@ class Operations:
         suspension = Suspension(environment=environment, reason=reason, actor=actor, since=now, until=until)
         end = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until resumed"
         message = f"{actor} suspended {environment or 'everything'} {end}{f': {reason}' if reason else ''}"
-        self._record(Suspended(suspension=suspension), _event(now, "Suspended", message, actor, environment))
+        self._record(Suspended(suspension=suspension), _event(now, EventKind.SUSPENDED, message, actor, environment))
         return Done(message=f"{environment or 'everything'} is suspended {end}", wakes=_scope(environment))
 
     def resume(self, environment: EnvironmentName | None, *, actor: str) -> Done:
@@ -143,7 +144,7 @@ class Operations:
                 f"everything is suspended, {environment} with it", remedy="hivequeen resume --all ends that for all"
             )
         message = f"{actor} resumed {environment or 'everything'}"
-        self._record(Resumed(environment=environment), _event(now, "Resumed", message, actor, environment))
+        self._record(Resumed(environment=environment), _event(now, EventKind.RESUMED, message, actor, environment))
         was = "" if environment in suspended else " (it was not suspended; halted roles and backoffs start afresh)"
         return Done(message=f"{environment or 'everything'} is resumed{was}", wakes=_scope(environment))
 
@@ -173,7 +174,7 @@ class Operations:
             own = replace(own, applied=own.applied or standing.applied)  # the witness of history outlives the journal
         # First the fact: whoever crashes between the two must still hold back launches and removals.
         message = f"{actor} took over fleet {own.fleet}: {'; '.join(differences)}"
-        self._record(TookOver(actor=actor), _event(now, "TookOver", message, actor, None))
+        self._record(TookOver(actor=actor), _event(now, EventKind.TOOK_OVER, message, actor, None))
         if standing is None:
             chef.create_claim(own)
         else:
@@ -223,8 +224,8 @@ def _chosen(target: str, current: Collection[Hold]) -> Hold:
     raise Stalled(f"{ambiguity} {target}", remedy=f"held now: {listed}")
 
 
-def _event(at: datetime, kind: str, message: str, actor: str, environment: EnvironmentName | None) -> Event:
-    return Event(at=at, kind=kind, message=message, actor=actor, environment=environment)
+def _event(at: datetime, kind: EventKind, message: str, actor: str, environment: EnvironmentName | None) -> Event:
+    return Event(at=at, kind=kind.value, message=message, actor=actor, environment=environment)
 
 
 def _scope(environment: EnvironmentName | None) -> frozenset[EnvironmentName] | None:

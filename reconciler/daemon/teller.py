@@ -2,14 +2,18 @@
 
 import logging
 from collections.abc import Iterable
+from typing import Final
 
 from reconciler.model.actions import LaunchNodes, ReplaceNode
-from reconciler.model.conditions import Condition, Event
+from reconciler.model.conditions import Condition, ConditionType, Event
+from reconciler.model.event_kinds import EventKind
 from reconciler.model.facts import NodeReady
 from reconciler.model.passes import Pass, Result
 from reconciler.ports import Journal
 from reconciler.report import conditions, events
 from reconciler.report.metrics import Metrics
+
+EVENTS_SEARCHED: Final = 200  # for who ended a suspension
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +33,13 @@ class Teller:
         said = conditions.of_pass(made, before)
         after = tuple(condition for group in said.values() for condition in group)
         # The metrics first: they must show a journal that cannot be written.
-        self._metrics.observe(made, after)
+        self._metrics.observe(made, conditions.dated(after, before, made.ended_at))
         self._measure(made)
         for environment, group in said.items():
             # Nothing new is no write: a fleet at rest costs no transaction.
             if _content(group) != _content(one for one in before if one.environment == environment):
                 self._journal.set_conditions(environment, group, made.ended_at)
-        told = events.of_pass(made, before, after)
+        told = tuple(event for event in events.of_pass(made, before, after) if not self._was_resumed(event, before))
         self._journal.append(*told)
         for event in told:
             _log(event, is_trouble=event.kind in events.TROUBLES)
@@ -47,6 +51,19 @@ class Teller:
                     _log(event, is_trouble=True)
         self._is_first = False
         log.debug("pass done", extra={"because": made.scope.because, "outcomes": len(made.outcomes)})
+
+    def _was_resumed(self, event: Event, before: Iterable[Condition]) -> bool:
+        """Whether it tells the end of a suspension that somebody ended, which was told with their name then."""
+        if event.kind != EventKind.SUSPENSION_ENDED:
+            return False
+        kinds = (EventKind.SUSPENDED, EventKind.RESUMED)
+        told = self._journal.events(event.environment, limit=EVENTS_SEARCHED)
+        newest = [one for one in told if one.kind in kinds and one.environment == event.environment][-1:]
+        was_by_file = any(
+            one.environment == event.environment and one.type is ConditionType.SUSPENDED and one.reason == "ByFile"
+            for one in before
+        )
+        return not was_by_file and any(one.kind == EventKind.RESUMED for one in newest)
 
     def _measure(self, made: Pass) -> None:
         known = made.memory.nodes if made.memory is not None else {}

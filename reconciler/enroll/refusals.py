@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from reconciler.enroll.verdicts import Refusal
 from reconciler.errors import HivequeenError
 from reconciler.model.conditions import Event
+from reconciler.model.event_kinds import EventKind
 from reconciler.model.memory import NodeRecord
 from reconciler.model.names import InstanceId
 from reconciler.ports import Journal
@@ -43,7 +44,8 @@ class Refusals:
         )
         if not self._is_due(reason, instance_id, at):
             return
-        kind = "IdentityReused" if reason is Refusal.IDENTITY_REUSED else "RegistrationRefused"
+        is_reuse = reason is Refusal.IDENTITY_REUSED
+        kind = (EventKind.IDENTITY_REUSED if is_reuse else EventKind.REGISTRATION_REFUSED).value
         event = Event(
             at=at,
             kind=kind,

@@ -14,6 +14,7 @@ from reconciler.enroll.verdicts import Accepted, Delay, NotYet, Refusal, Rejecte
 from reconciler.enroll.verify import Home, Patience, verify
 from reconciler.errors import Conflict, HivequeenError
 from reconciler.model.conditions import Event
+from reconciler.model.event_kinds import EventKind
 from reconciler.model.facts import RegistrationDeferred
 from reconciler.model.memory import NodeRecord
 from reconciler.model.names import ChefName, EnvironmentName, InstanceId, node_run_list
@@ -181,7 +182,7 @@ class Enrollment:
         if record.public_key is None:
             event = Event(
                 at=now,
-                kind="NodeRegistered",
+                kind=EventKind.NODE_REGISTERED.value,
                 message=f"{record.name} has its Chef client",
                 environment=record.environment,
                 node=record.name,

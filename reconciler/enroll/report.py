@@ -20,6 +20,7 @@ from reconciler.enroll.refusals import Refusals
 from reconciler.enroll.verdicts import Delay, Refusal
 from reconciler.errors import HivequeenError
 from reconciler.model.conditions import Event
+from reconciler.model.event_kinds import EventKind
 from reconciler.model.facts import FirstRunReported
 from reconciler.model.memory import NodeRecord
 from reconciler.model.names import EnvironmentName, InstanceId, is_instance_id
@@ -108,7 +109,7 @@ class FirstRuns:
     def _take(self, record: NodeRecord, report: Report, now: datetime) -> None:
         event = Event(
             at=now,
-            kind="FirstRunSucceeded" if report.ok else "FirstRunFailed",
+            kind=(EventKind.FIRST_RUN_SUCCEEDED if report.ok else EventKind.FIRST_RUN_FAILED).value,
             message=_message(record, report),
             environment=record.environment,
             node=record.name,

@@ -15,6 +15,7 @@ class ConditionType(StrEnum):
     SUSPENDED = "Suspended"
     ENDING = "Ending"  # it is to be torn down, or is being: its file is gone
     EXPIRED = "Expired"  # its lifetime is over: it is to be torn down, or was
+    QUARANTINED = "Quarantined"  # a failed node is kept to be looked at
     STALE = "Stale"  # a node was ready, but Chef has not heard of it for long
     LOST = "Lost"  # an instance of ours lost its tag
     NOT_OWNER = "NotOwner"  # the claim is somebody else's: read-only
@@ -37,7 +38,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened. `kind` is CamelCase from a closed set: `NodesLaunched`, `IdentityReused`, `Approved`…"""
+    """One thing that happened. `kind` is one of `model.event_kinds`."""
 
     at: datetime
     kind: str

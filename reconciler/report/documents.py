@@ -19,6 +19,8 @@ from reconciler.model.actions import (
     LaunchNodes,
     ReplaceNode,
     ReplayLaunch,
+    StartNode,
+    StopNode,
     TagNode,
     TerminateNode,
     removal,
@@ -26,8 +28,7 @@ from reconciler.model.actions import (
 from reconciler.model.conditions import Condition, Event
 from reconciler.model.desired import Environment, Json
 from reconciler.model.findings import Finding
-from reconciler.model.memory import NodeRecord, Suspension
-from reconciler.model.names import EnvironmentName
+from reconciler.model.memory import NodeRecord
 from reconciler.model.observed import Node, ObservedEnvironment, Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Plan
 
@@ -74,6 +75,7 @@ def environment_plan(plan: EnvironmentPlan) -> Document:
         "blocked": [blocked_document(one) for one in plan.blocked],
         "waiting": [waiting.message for waiting in plan.waiting],
         "stalls": [{"reason": one.reason, "message": one.message, "remedy": one.remedy} for one in plan.stalls],
+        "due_at": moment(plan.due_at),
     }
 
 
@@ -83,6 +85,8 @@ def blocked_document(blocked: Blocked) -> Document:
         "message": blocked.message,
         "remedy": blocked.remedy,
         "digest": blocked.digest or None,
+        "actor": blocked.actor or None,
+        "until": moment(blocked.until),
         "actions": [action_document(action) for action in blocked.actions],
     }
 
@@ -104,7 +108,7 @@ def action_document(action: Action) -> Document:
         case TagNode():
             document["node"] = action.node
             document["change"] = ", ".join([*sorted(action.set), *(f"without {key}" for key in sorted(action.remove))])
-        case EnsureChefNode() | DeleteChefNode() | DeleteChefClient():
+        case EnsureChefNode() | DeleteChefNode() | DeleteChefClient() | StopNode() | StartNode():
             document["node"] = action.node
         case EnsureChefEnvironment() | EnsureChefRole() | DeleteChefRole() | DeleteChefEnvironment():
             pass
@@ -132,45 +136,6 @@ def finding_documents(findings: Iterable[Finding]) -> list[Json]:
     return [
         {"file": one.origin.file, "line": one.origin.line, "message": one.message, "remedy": one.remedy}
         for one in findings
-    ]
-
-
-def suspension_document(suspension: Suspension) -> Document:
-    return {
-        "environment": suspension.environment,
-        "reason": suspension.reason,
-        "actor": suspension.actor,
-        "since": moment(suspension.since),
-        "until": moment(suspension.until),
-        "remedy": suspension.remedy,
-    }
-
-
-def hold_documents(plan: Plan | None) -> list[Document]:
-    """Every hold, those that no approval lifts included; one entry per digest, however many environments share it."""
-    if plan is None:
-        return []
-    holds = dict[tuple[str, str, str], tuple[Blocked, list[EnvironmentName], list[Action]]]()
-    scoped: list[tuple[EnvironmentName | None, Blocked]] = [(None, one) for one in plan.blocked]
-    scoped += [(environment.name, one) for environment in plan.environments for one in environment.blocked]
-    for name, one in scoped:
-        # What observe mode or a foreign claim holds in each environment is said once, for the installation.
-        if name is not None and any(one.guard is general.guard and not one.digest for general in plan.blocked):
-            continue
-        key = (one.guard.value, one.digest, "" if one.digest else name or "")
-        _, names, actions = holds.setdefault(key, (one, [], []))
-        names.extend([name] if name else [])
-        actions.extend(one.actions)
-    return [
-        {
-            "guard": one.guard.value,
-            "environments": list[Json](sorted(names)),
-            "message": one.message,
-            "digest": one.digest or None,
-            "remedy": one.remedy,
-            "removals": list[Json](sorted({f"{gone.target}" for a in actions if (gone := removal(a)) is not None})),
-        }
-        for one, names, actions in holds.values()
     ]
 
 

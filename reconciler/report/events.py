@@ -4,9 +4,8 @@ An event is made of what was *done* (outcomes), of what was *concluded* (facts),
 trouble that stays the same from pass to pass is told once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, assert_never
 
@@ -23,57 +22,18 @@ from reconciler.model.actions import (
     LaunchNodes,
     ReplaceNode,
     ReplayLaunch,
+    StartNode,
+    StopNode,
     TagNode,
     TerminateNode,
 )
 from reconciler.model.conditions import Condition, ConditionType, Event
-from reconciler.model.facts import Fact, IntentEnded, NodeGone, NodeReady, RevisionApplied, TeardownBegan, TeardownEnded
-from reconciler.model.memory import IntentState
-from reconciler.model.names import EnvironmentName, InstanceId, IntentToken, NodeName
+from reconciler.model.event_kinds import EventKind
+from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Outcome, Pass, Result
-from reconciler.report.conditions import READ_ONLY
+from reconciler.report.conclusions import of_facts
+from reconciler.report.reasons import READ_ONLY
 from reconciler.report.sentences import nodes_of
-
-
-class EventKind(StrEnum):
-    """The kinds made here. Registrations, first runs and what operators do have their own, made where they happen."""
-
-    REVISION_APPLIED = "RevisionApplied"
-    NODES_LAUNCHED = "NodesLaunched"
-    LAUNCH_GIVEN_UP = "LaunchGivenUp"
-    NODE_READY = "NodeReady"
-    NODE_REPLACING = "NodeReplacing"
-    NODE_TAGGED = "NodeTagged"
-    NODE_TERMINATED = "NodeTerminated"
-    NODE_GONE = "NodeGone"
-    CHEF_ENVIRONMENT_CREATED = "ChefEnvironmentCreated"
-    CHEF_ENVIRONMENT_CHANGED = "ChefEnvironmentChanged"
-    CHEF_ENVIRONMENT_DELETED = "ChefEnvironmentDeleted"
-    CHEF_ROLE_CREATED = "ChefRoleCreated"
-    CHEF_ROLE_CHANGED = "ChefRoleChanged"
-    CHEF_ROLE_DELETED = "ChefRoleDeleted"
-    CHEF_NODE_CORRECTED = "ChefNodeCorrected"
-    CHEF_NODE_DELETED = "ChefNodeDeleted"
-    CHEF_CLIENT_DELETED = "ChefClientDeleted"
-    EXPIRING = "Expiring"
-    TEARDOWN_BEGAN = "TeardownBegan"
-    TORN_DOWN = "TornDown"
-    READY = "Ready"
-    STALLED = "Stalled"
-    UNSTALLED = "Unstalled"
-    HELD = "Held"
-    HOLD_LIFTED = "HoldLifted"
-    SUSPENDED_BY_FILE = "SuspendedByFile"
-    SUSPENSION_ENDED = "SuspensionEnded"
-    NODES_STALE = "NodesStale"
-    NODES_HEARD = "NodesHeard"
-    NODES_LOST = "NodesLost"
-    NODES_FOUND = "NodesFound"
-    NOT_OWNER = "NotOwner"
-    OWNER = "Owner"
-    DEGRADED = "Degraded"
-    RECOVERED = "Recovered"
-
 
 # What it is called when a condition becomes true, and when it ends; None: nothing to tell.
 _TURNS: Final[Mapping[ConditionType, tuple[EventKind, EventKind | None, str]]] = MappingProxyType(
@@ -89,13 +49,37 @@ _TURNS: Final[Mapping[ConditionType, tuple[EventKind, EventKind | None, str]]] =
     }
 )
 
+# The mode, somebody else's claim, or a suspension of everything: environments share these reasons of Suspended.
+_OF_EVERYTHING: Final = frozenset({*READ_ONLY.values(), "EverythingByPerson"})
+
 # What somebody should see who reads the log at level warning.
 TROUBLES: Final = frozenset(
-    {EventKind.STALLED, EventKind.HELD, EventKind.NODES_LOST, EventKind.NOT_OWNER, EventKind.DEGRADED}
+    {
+        EventKind.STALLED,
+        EventKind.BREAKER_OPENED,
+        EventKind.NODE_FAILED,
+        EventKind.HELD,
+        EventKind.NODES_LOST,
+        EventKind.NOT_OWNER,
+        EventKind.DEGRADED,
+    }
 )
 
-# Where another message is another trouble. A failing API words the same one differently each time.
-_TOLD_BY_MESSAGE: Final = frozenset({ConditionType.STALLED, ConditionType.HELD, ConditionType.LOST})
+
+def _subject(condition: Condition) -> tuple[str, str]:
+    """What makes it another trouble: a failing API, a hold that grows old and a breaker's tries word the same one
+    differently each time."""
+    match condition.type:
+        case ConditionType.STALLED if condition.reason != "BreakerOpen":
+            return condition.reason, condition.message
+        case ConditionType.HELD:
+            return condition.reason, condition.remedy
+        case ConditionType.LOST:
+            return condition.reason, condition.message
+        case ConditionType.STALLED:
+            return condition.reason, ""
+        case _:
+            return "", ""
 
 
 def of_pass(made: Pass, before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Event, ...]:
@@ -105,11 +89,19 @@ def of_pass(made: Pass, before: Iterable[Condition], after: Iterable[Condition])
         before: `Journal.conditions()` as it was.
         after: the new conditions of what the pass looked at (`conditions.of_pass`).
     """
+    old = tuple(before)
+    concluded = tuple(of_facts(made, {(one.environment, one.type): one for one in old}))
+    told = {(event.kind, event.environment) for event in concluded}
     return (
-        *_of_facts(made),
+        *concluded,
         *(event for outcome in made.outcomes if (event := _of_outcome(made, outcome)) is not None),
-        *of_conditions(before, after, made.ended_at),
+        *(event for event in of_conditions(old, after, made.ended_at) if not _is_told(event, told)),
     )
+
+
+def _is_told(event: Event, told: Collection[tuple[str, EnvironmentName | None]]) -> bool:
+    """A breaker that opens is why its environment is stalled: once is enough."""
+    return event.kind == EventKind.STALLED and (EventKind.BREAKER_OPENED.value, event.environment) in told
 
 
 def of_conditions(before: Iterable[Condition], after: Iterable[Condition], at: datetime) -> Iterator[Event]:
@@ -133,60 +125,17 @@ def _turn(old: Condition | None, new: Condition) -> tuple[EventKind | None, str]
         return None, ""
     begun, ended, all_clear = _TURNS[new.type]
     was_true = old is not None and old.is_true
-    if old is not None and new.environment is not None and old.reason in READ_ONLY.values():
-        was_true = False  # told of the installation, whose mode or claim it is; not once more for each environment
+    if old is not None and new.environment is not None and old.reason in _OF_EVERYTHING:
+        was_true = False  # told of the installation; not once more for each environment
     if not new.is_true:
+        if was_true and old is not None and old.reason in ("ByPerson", "EverythingByPerson"):
+            all_clear = f"over: {old.message}"
         return (ended, all_clear) if was_true else (None, "")
-    if old is not None and was_true:
-        is_other = (old.reason, old.message) != (new.reason, new.message)
-        if not (is_other and new.type in _TOLD_BY_MESSAGE):
-            return None, ""
+    if old is not None and was_true and _subject(old) == _subject(new):
+        return None, ""
     if new.type is ConditionType.SUSPENDED and new.reason != "ByFile":
         return None, ""  # told with its actor when it was asked for; observe mode is a setting
     return begun, f"{new.message} → {new.remedy}" if new.remedy else new.message
-
-
-def _of_facts(made: Pass) -> Iterator[Event]:
-    names: dict[InstanceId, tuple[EnvironmentName, NodeName]] = {}
-    for environment in made.observed.environments.values() if made.observed else ():
-        names.update((node.instance_id, (node.environment, node.name)) for node in environment.nodes)
-        names.update((node.instance_id, (node.environment, node.name)) for node in environment.departed)
-    for fact in made.facts:
-        event = _of_fact(made, fact, names)
-        if event is not None:
-            yield event
-
-
-def _of_fact(  # noqa: PLR0911 -- one case per kind of fact
-    made: Pass, fact: Fact, names: Mapping[InstanceId, tuple[EnvironmentName, NodeName]]
-) -> Event | None:
-    match fact:
-        case RevisionApplied(revision=revision, declared=declared):
-            count = f"{len(declared)} environment{'' if len(declared) == 1 else 's'}"
-            return _event(made, EventKind.REVISION_APPLIED, f"revision {revision[:8]} applies: {count}", None)
-        case NodeReady(instance_id=instance_id) if instance_id in names:
-            environment, node = names[instance_id]
-            return _event(made, EventKind.NODE_READY, f"{node} is ready: its Chef run succeeded", environment, node)
-        case NodeGone(instance_id=instance_id) if instance_id in names:
-            environment, node = names[instance_id]
-            return _event(made, EventKind.NODE_GONE, f"{node} was seen terminated", environment, node)
-        case TeardownBegan(environment=environment):
-            message = f"its file is gone; {environment} is being torn down"
-            return _event(made, EventKind.TEARDOWN_BEGAN, message, environment)
-        case TeardownEnded(environment=environment):
-            return _event(made, EventKind.TORN_DOWN, f"nothing of {environment} is left", environment)
-        case IntentEnded(token=token, state=IntentState.CLOSED, message=message):
-            return _given_up(made, token, message)
-        case _:
-            return None
-
-
-def _given_up(made: Pass, token: IntentToken, message: str) -> Event | None:
-    intent = made.memory.intents.get(token) if made.memory else None
-    if intent is None:
-        return None
-    nodes = nodes_of(intent.parameters.count, intent.role)
-    return _event(made, EventKind.LAUNCH_GIVEN_UP, f"launch of {nodes}: {message}", intent.environment)
 
 
 def _of_outcome(made: Pass, outcome: Outcome) -> Event | None:
@@ -195,14 +144,14 @@ def _of_outcome(made: Pass, outcome: Outcome) -> Event | None:
     if outcome.result is not Result.DONE or _only_marks_readiness(action):
         return None
     kind, message = _deed(made, action, outcome.message)
-    node = (
-        action.node
-        if isinstance(
-            action, TerminateNode | ReplaceNode | TagNode | EnsureChefNode | DeleteChefNode | DeleteChefClient
-        )
-        else None
+    return Event(
+        at=made.ended_at,
+        kind=kind.value,
+        message=f"{message} ({action.reason})",
+        environment=action.environment,
+        node=getattr(action, "node", None),
+        revision=made.revision,
     )
-    return _event(made, kind, f"{message} ({action.reason})", action.environment, node)
 
 
 def _deed(  # noqa: C901, PLR0911, PLR0912 -- one case per kind of action
@@ -217,6 +166,10 @@ def _deed(  # noqa: C901, PLR0911, PLR0912 -- one case per kind of action
             return EventKind.NODES_LAUNCHED, f"launched {nodes}, asked for twice{ids}"
         case ReplaceNode():
             return EventKind.NODE_REPLACING, f"one more {action.role} node launched, to replace {action.node}{ids}"
+        case StopNode():
+            return EventKind.NODE_STOPPED, f"asked EC2 to stop {action.node}"
+        case StartNode():
+            return EventKind.NODE_STARTED, f"asked EC2 to start {action.node}"
         case TagNode():
             return EventKind.NODE_TAGGED, f"corrected the tags of {action.node}: {', '.join(sorted(action.set))}"
         case TerminateNode():
@@ -256,16 +209,3 @@ def _has_chef_environment(made: Pass, action: EnsureChefEnvironment) -> bool:
 def _has_chef_role(made: Pass, action: EnsureChefRole) -> bool:
     seen = made.observed.environments.get(action.environment) if made.observed else None
     return seen is not None and action.wanted.name in seen.chef_roles
-
-
-def _event(
-    made: Pass, kind: EventKind, message: str, environment: EnvironmentName | None, node: NodeName | None = None
-) -> Event:
-    return Event(
-        at=made.ended_at,
-        kind=kind.value,
-        message=message,
-        environment=environment,
-        node=node,
-        revision=made.revision,
-    )

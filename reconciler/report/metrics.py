@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from itertools import product
@@ -18,10 +18,13 @@ from reconciler.model.conditions import Condition
 from reconciler.model.names import EnvironmentName, RevisionId, RoleName
 from reconciler.model.observed import ObservedEnvironment, Phase
 from reconciler.model.passes import Pass, Result
-from reconciler.model.plan import Guard
+from reconciler.model.plan import Blocked, Guard
 from reconciler.report import conditions
+from reconciler.report.holds import held_since
+from reconciler.report.reasons import OF_INSTALLATION
 
 OTHER: Final = "other"
+EVERYTHING: Final = ""  # in place of an environment: to Prometheus the same as no such label
 
 _CHEF_OBJECTS: Final = ("nodes", "roles", "environments", "clients", "data")
 OPERATIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
@@ -106,6 +109,24 @@ class Metrics:
         self._installation = self._gauge(
             "installation_condition", "1 where the condition is true of the whole installation.", ("condition",)
         )
+        hold = ("environment", "guard")
+        self._holds = self._gauge(
+            "holds", "1 while a guard holds something; without an environment, of the whole installation.", hold
+        )
+        self._hold_since = self._gauge("hold_since_timestamp_seconds", "Since when a guard holds something.", hold)
+        self._hold_until = self._gauge(
+            "hold_until_timestamp_seconds", "When a hold ends by itself; absent where a person must lift it.", hold
+        )
+        self._suspended_since = self._gauge(
+            "suspended_since_timestamp_seconds",
+            "Since when it is suspended; without an environment, everything.",
+            ("environment",),
+        )
+        self._suspended_until = self._gauge(
+            "suspended_until_timestamp_seconds",
+            "When a suspension ends by itself; absent where somebody must resume.",
+            ("environment",),
+        )
         self._actions = self._counter("actions", "Actions carried out, by what came of them.", ("action", "result"))
         self._failures = self._counter("pass_failures", "Stages of a pass that failed as a whole.", ("stage",))
         self._blocked = self._counter("plans_blocked", "Times that a guard held something of a plan.", ("guard",))
@@ -138,11 +159,17 @@ class Metrics:
         """Show what the pass saw, decided and did.
 
         Args:
-            said: the pass's conditions, if they were made already.
+            said: the pass's conditions with their moments, if they were made already.
         """
+        if said is None:
+            made_now = (condition for group in conditions.of_pass(made).values() for condition in group)
+            said = conditions.dated(made_now, (), made.ended_at)
+        known = tuple(said)
         with self._changing:
             self._show_world(made)
-            self._show_conditions(made, said)
+            self._show_conditions(made, known)
+            self._show_holds(made, known)
+            self._show_suspensions(made)
             self._count(made)
 
     def count_request(self, service: str, operation: str, result: str) -> None:
@@ -199,9 +226,7 @@ class Metrics:
         tally = Tally((node.role, node.phase) for node in seen.nodes)
         return {(name, role, phase.value): tally[role, phase] for role, phase in product(sorted(roles), Phase)}
 
-    def _show_conditions(self, made: Pass, said: Iterable[Condition] | None) -> None:
-        if said is None:
-            said = [condition for group in conditions.of_pass(made).values() for condition in group]
+    def _show_conditions(self, made: Pass, said: Sequence[Condition]) -> None:
         by_environment: dict[EnvironmentName, dict[tuple[str, ...], float]] = {}
         for condition in said:
             value = 1.0 if condition.is_true else 0.0
@@ -217,6 +242,35 @@ class Metrics:
             self._keep_only(self._conditions, (set(shown) - made.scope.environments) | set(by_environment))
         for name, values in by_environment.items():
             self._show(self._conditions, name, values)
+
+    def _show_holds(self, made: Pass, said: Sequence[Condition]) -> None:
+        """A failed pass could not find out, and a scoped one only of its environments: what was shown stays."""
+        if made.plan is None:
+            return
+        held: dict[str, Sequence[Blocked]] = {EVERYTHING: made.plan.blocked}
+        held.update((plan.name, plan.blocked) for plan in made.plan.environments)
+        for name, blocked in held.items():
+            of = EnvironmentName(name) or None
+            self._show(self._holds, name, {(name, one.guard.value): 1.0 for one in blocked})
+            since = (((name, one.guard.value), held_since(one.guard, of, said)) for one in blocked)
+            self._show(self._hold_since, name, _moments(since))
+            self._show(self._hold_until, name, _moments(((name, one.guard.value), one.until) for one in blocked))
+        for gauge in (self._holds, self._hold_since, self._hold_until):
+            looked_at = made.scope.environments
+            outside = () if looked_at is None else set(self._shown.get(gauge, {})) - looked_at
+            self._keep_only(gauge, {*outside, *held})
+
+    def _show_suspensions(self, made: Pass) -> None:
+        if made.memory is None:
+            return
+        in_force = {
+            one.environment or EVERYTHING: one for one in made.memory.suspensions if one.is_in_force(made.started_at)
+        }
+        for name, one in in_force.items():
+            self._show(self._suspended_since, name, _moments([((name,), one.since)]))
+            self._show(self._suspended_until, name, _moments([((name,), one.until)]))
+        for gauge in (self._suspended_since, self._suspended_until):
+            self._keep_only(gauge, in_force)
 
     def _count(self, made: Pass) -> None:
         self._pass_duration.observe(max(0.0, (made.ended_at - made.started_at).total_seconds()))
@@ -276,8 +330,13 @@ class Metrics:
         for service, operations in OPERATIONS.items():
             for operation, outcome in product(sorted(operations), REQUEST_RESULTS):
                 self._requests.labels(service, operation, outcome)
-        for condition in conditions.OF_INSTALLATION:
+        for condition in OF_INSTALLATION:
             self._installation.labels(condition.value).set(0)
+
+
+def _moments(found: Iterable[tuple[tuple[str, ...], datetime | None]]) -> dict[tuple[str, ...], float]:
+    """Where there is no moment there is no series."""
+    return {labels: at.timestamp() for labels, at in found if at is not None}
 
 
 class _WithoutCreated(Collector):

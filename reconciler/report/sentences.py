@@ -1,6 +1,7 @@
 """How actions and counts read in a sentence, for people who do not know the words of EC2 and Chef."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import assert_never
 
 from reconciler.model.actions import (
@@ -15,10 +16,13 @@ from reconciler.model.actions import (
     LaunchNodes,
     ReplaceNode,
     ReplayLaunch,
+    StartNode,
+    StopNode,
     TagNode,
     TerminateNode,
 )
 from reconciler.model.passes import Outcome, Result
+from reconciler.model.plan import Blocked
 
 LISTED_MAX = 5
 
@@ -35,11 +39,31 @@ def listed(parts: Iterable[str]) -> str:
     return "; ".join([*known[:LISTED_MAX], *more])
 
 
+def held_because(blocked: Blocked) -> str:
+    """The guard's message, with who is behind it and until when, where it does not say so itself."""
+    asked = blocked.actor and blocked.actor not in blocked.message
+    parts = [
+        f"asked for by {blocked.actor}" if asked else "",
+        f"until {day(blocked.until)}" if blocked.until and not _says(blocked.message, blocked.until) else "",
+    ]
+    rest = ", ".join(part for part in parts if part)
+    return f"{blocked.message} ({rest})" if rest else blocked.message
+
+
+def day(at: datetime) -> str:
+    """`2026-11-23 12:00 UTC`: to the minute, for people."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _says(message: str, at: datetime) -> bool:
+    return f"{at.astimezone(UTC):%H:%M}" in message
+
+
 def would_do(actions: Sequence[Action]) -> list[str]:
     return [_doing(action) for action in actions]
 
 
-def not_done(outcome: Outcome) -> str:  # noqa: C901, PLR0911 -- one line per kind of action
+def not_done(outcome: Outcome) -> str:  # noqa: C901, PLR0911, PLR0912 -- one line per kind of action
     """`web could not be launched`: how a trouble begins, for those who declare environments and know no API."""
     action = outcome.action
     may_be = "may not have been" if outcome.result is Result.UNKNOWN else "could not be"
@@ -50,6 +74,10 @@ def not_done(outcome: Outcome) -> str:  # noqa: C901, PLR0911 -- one line per ki
             return f"the node to replace {action.node} {may_be} launched"
         case TerminateNode():
             return f"{action.node} {may_be} terminated"
+        case StopNode():
+            return f"{action.node} {may_be} stopped"
+        case StartNode():
+            return f"{action.node} {may_be} started"
         case TagNode():
             return f"tags of {action.node} {may_be} corrected"
         case EnsureChefEnvironment():
@@ -79,6 +107,10 @@ def _doing(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 -- one line p
             return f"replacing {action.node} ({action.change})"
         case TerminateNode():
             return f"terminating {action.node}"
+        case StopNode():
+            return f"stopping {action.node}"
+        case StartNode():
+            return f"starting {action.node}"
         case TagNode():
             return f"correcting tags of {action.node}"
         case EnsureChefEnvironment():

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.passes import Pass
-from reconciler.report.conditions import ACCESS_DENIED
+from reconciler.report.reasons import ACCESS_DENIED
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

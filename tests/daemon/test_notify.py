@@ -22,8 +22,8 @@ from reconciler.adapters.webhook import HttpWebhook
 from reconciler.daemon.notify import TOPICS, WAITS_S, Delivery, Notifier, document_of
 from reconciler.errors import Refused, Transient
 from reconciler.model.conditions import Event
+from reconciler.model.event_kinds import EventKind
 from reconciler.model.names import EnvironmentName, FleetId, NodeName, RevisionId
-from reconciler.report.events import EventKind
 from reconciler.report.metrics import Metrics, Notified
 from reconciler.settings import Receiver
 from tests.daemon.rehearsal import Time

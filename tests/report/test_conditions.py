@@ -14,7 +14,8 @@ from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import Phase
 from reconciler.model.passes import Failure, Pass, Result, Scope
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall, Waiting
-from reconciler.report.conditions import CALM, OF_INSTALLATION, REASONS, of_pass
+from reconciler.report.conditions import of_pass
+from reconciler.report.reasons import CALM, OF_INSTALLATION, REASONS
 from tests.report.world import (
     CHECKOUT,
     NOON,

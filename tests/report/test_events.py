@@ -6,6 +6,7 @@ import pytest
 
 from reconciler.model.actions import ActionName
 from reconciler.model.conditions import Condition, Event
+from reconciler.model.event_kinds import EventKind
 from reconciler.model.facts import (
     Fact,
     IntentEnded,
@@ -85,7 +86,7 @@ def test_every_kind_of_action_has_its_own_words() -> None:
     assert len(made_events) == len(actions)
     # A replayed launch launches like any other.
     assert len({event.kind for event in made_events}) == len(actions) - 1
-    assert all(event.kind in set(events.EventKind) for event in made_events)
+    assert all(event.kind in set(EventKind) for event in made_events)
 
 
 def test_a_chef_role_is_created_once_and_changed_later() -> None:

@@ -181,7 +181,9 @@ SUSPENSION = Suspension(environment=CHECKOUT, reason="sale", actor="ops", since=
 
 
 def status_of(passed: Pass) -> dict[str, Any]:
-    said = [one for group in conditions.of_pass(passed).values() for one in group]
+    said = conditions.dated(
+        (one for group in conditions.of_pass(passed).values() for one in group), (), passed.ended_at
+    )
     assert passed.memory is not None
     document = views.status(passed, passed.memory, said, NOON)
     conforms("status", document)
@@ -216,6 +218,9 @@ def test_status_shows_holds_with_the_command_and_suspensions_with_who() -> None:
             "guard": "prune_nodes",
             "environments": ["checkout"],
             "message": "2 of 4 nodes would go",
+            "actors": [],
+            "since": "2026-11-23T12:00:01Z",
+            "until": None,
             "digest": "3f2a77aa01bc",
             "remedy": "hivequeen approve 3f2a77aa01bc",
             "removals": ["i-00000000000000002"],

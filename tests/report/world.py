@@ -1,6 +1,7 @@
 """A small fleet at noon, and passes over it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,13 +19,25 @@ from reconciler.model.actions import (
     Reason,
     ReplaceNode,
     ReplayLaunch,
+    StartNode,
+    StopNode,
     TagNode,
     TerminateNode,
 )
+from reconciler.model.commits import Commit
 from reconciler.model.desired import Desired, Environment, Frozen, ImageById, Role
 from reconciler.model.facts import Fact
 from reconciler.model.findings import Finding, Origin
-from reconciler.model.memory import Cause, Intent, KnownEnvironment, LaunchParameters, Memory, NodeRecord
+from reconciler.model.memory import (
+    Cause,
+    Ending,
+    EndingCause,
+    Intent,
+    KnownEnvironment,
+    LaunchParameters,
+    Memory,
+    NodeRecord,
+)
 from reconciler.model.names import (
     ChefName,
     EnvironmentName,
@@ -49,7 +62,7 @@ from reconciler.model.observed import (
     Phase,
 )
 from reconciler.model.passes import Failure, Outcome, Pass, Result, Scope
-from reconciler.model.plan import Blocked, EnvironmentPlan, Plan
+from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -236,6 +249,8 @@ def every_action() -> tuple[Action, ...]:
             remove=("stray",),
             reason=BECAUSE,
         ),
+        StopNode(environment=CHECKOUT, role=WEB, node=name, instance_id=one.instance_id, reason=BECAUSE),
+        StartNode(environment=CHECKOUT, role=WEB, node=name, instance_id=one.instance_id, reason=BECAUSE),
         terminate(),
         DeleteChefNode(environment=CHECKOUT, role=WEB, node=name, instance_id=one.instance_id, reason=BECAUSE),
         DeleteChefClient(environment=CHECKOUT, role=WEB, node=name, instance_id=one.instance_id, reason=BECAUSE),
@@ -278,6 +293,7 @@ def made(
     blocked: Sequence[Blocked] = (),
     scope: Scope = FULL,
     committed_at: datetime | None = None,
+    commit: Commit | None = None,
     is_planned: bool = True,
 ) -> Pass:
     return Pass(
@@ -286,6 +302,7 @@ def made(
         ended_at=NOON + SECOND,
         revision=REVISION,
         committed_at=committed_at,
+        commit=commit,
         desired=wanted if wanted is not None else desired(environment()),
         observed=world if world is not None else observed(seen(node(1), node(2))),
         memory=remembered if remembered is not None else memory(),
@@ -298,3 +315,31 @@ def made(
 
 def done(action: Action, result: Result = Result.DONE, message: str = "", **trouble: Any) -> Outcome:
     return Outcome(action=action, result=result, message=message, **trouble)
+
+
+JESSICA = "Jessica <jessica@example.com>"
+DELETION = RevisionId("9c1d" * 10)
+
+
+def ending(cause: EndingCause = EndingCause.REMOVED, **changes: Any) -> Ending:
+    """Since noon, by a commit of Jessica's."""
+    whole = Ending(cause=cause, at=NOON, revision=DELETION, author=JESSICA, file="environments.d/checkout.yml")
+    return replace(whole, **changes)
+
+
+def grace(until: datetime = NOON + timedelta(minutes=5)) -> Blocked:
+    """As the planner words it."""
+    return Blocked(
+        guard=Guard.GRACE,
+        message=f"checkout is torn down at {until:%H:%M:%S} UTC: {ending().why} ({DELETION[:8]})",
+        remedy=f"to keep it, git revert {DELETION[:8]} and push before then",
+        actor=JESSICA,
+        until=until,
+        actions=(terminate(1), terminate(2)),
+    )
+
+
+def remembering(what: Ending | None, began_at: datetime | None = None) -> Memory:
+    """The journal knows of the ending, and of the teardown if that has begun."""
+    known = KnownEnvironment(name=CHECKOUT, declared_by=REVISION, ending=what, teardown_began_at=began_at)
+    return replace(memory(), environments={CHECKOUT: known})

@@ -9,7 +9,7 @@ from reconciler.listener import Server
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Failure, Pass, Scope
-from reconciler.report.conditions import ACCESS_DENIED
+from reconciler.report.reasons import ACCESS_DENIED
 from reconciler.web.operators import create_operators_app
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
