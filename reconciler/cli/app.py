@@ -20,6 +20,7 @@ from reconciler.cli import (
     schema,
     teardown,
     validate,
+    why,
 )
 from reconciler.cli.invocation import DEFAULT_CONFIG, Invocation
 
@@ -71,6 +72,7 @@ app.command("plan", rich_help_panel=_LOOK)(plan.plan)
 app.command("status", rich_help_panel=_LOOK)(look.status)
 app.command("show", rich_help_panel=_LOOK)(look.show)
 app.command("events", rich_help_panel=_LOOK)(look.events)
+app.command("why", rich_help_panel=_LOOK)(why.why)
 app.add_typer(prices.app, name="prices", rich_help_panel=_LOOK)
 app.command("approve", rich_help_panel=_HOLD)(hold.approve)
 app.command("claim", rich_help_panel=_HOLD)(hold.claim)

@@ -10,7 +10,7 @@ import typer
 from reconciler.cli import screen
 from reconciler.cli.invocation import Invocation
 from reconciler.daemon.client import NoDaemon, ask
-from reconciler.daemon.requests import AskEvents, AskPlan, AskShow, AskStatus, Request
+from reconciler.daemon.requests import AskEvents, AskPlan, AskShow, AskStatus, AskWhy, Request
 from reconciler.errors import HivequeenError, SettingsError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _own_source(desk: "Desk", request: Request) -> str:
     """Where a desk of our own has its answers from."""
     if isinstance(request, AskPlan):
         return "EC2, Chef and git are read by this command"
-    if not isinstance(request, AskStatus | AskShow | AskEvents):
+    if not isinstance(request, AskStatus | AskShow | AskWhy | AskEvents):
         return "this command does it by itself"
     newest: Any = desk.answer(AskEvents(limit=1), myself(), _nothing)
     when = f", up to {newest['events'][0]['at']}" if newest["events"] else ""

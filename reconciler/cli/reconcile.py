@@ -11,7 +11,8 @@ from reconciler.cli.options import Environments, OutputFormat, environment_name
 from reconciler.cli.screen import Format
 from reconciler.daemon.requests import MakePass
 
-LOOK_AGAIN_S: Final = 2.0  # between passes, where the pass itself does not say
+LOOK_AGAIN_S: Final = 2.0  # between passes, while something is under way
+LOOK_MOST_S: Final = 15.0  # where only a moment is awaited: a commit may come before it
 
 
 def reconcile(
@@ -43,15 +44,30 @@ def reconcile(
 
     names = tuple(map(environment_name, environments or ()))
     request = MakePass(environments=names, refresh_images=tuple(map(environment_name, refresh_images or ())))
+    told: dict[str, Any] = {}
     while True:
         made: dict[str, Any] = answer(context, request, own_desk=own.acting)
-        if output is Format.TABLE:
+        if output is Format.TABLE and news(made) != news(told):
             render.made(made)
+        told = made
         verdict = Verdict(made["verdict"])
         if not wait or verdict is not Verdict.PENDING:
             break
-        time.sleep(min(made["requeue_after_s"] or LOOK_AGAIN_S, LOOK_AGAIN_S))
+        time.sleep(pause_s(made))
         request = MakePass(environments=names)  # images are resolved once
     if output is Format.JSON:
         screen.dump(made)
     raise typer.Exit(verdict)
+
+
+def news(made: dict[str, Any]) -> list[Any]:
+    """What somebody who watches wants to see again only when it is otherwise."""
+    return [made.get(part) for part in ("verdict", "plan", "outcomes", "failures")]
+
+
+def pause_s(made: dict[str, Any]) -> float:
+    """Until the next pass: soon, unless only a grace period is awaited."""
+    plan = made["plan"] or {"environments": []}
+    is_under_way = made["outcomes"] or any(one["actions"] or one["waiting"] for one in plan["environments"])
+    most_s = LOOK_AGAIN_S if is_under_way else LOOK_MOST_S
+    return min(float(made["requeue_after_s"] or LOOK_AGAIN_S), most_s)

@@ -21,14 +21,20 @@ _CONDITION_STYLE: Final = {
     "Reconciling": "cyan",
     "Suspended": "yellow",
     "Held": "yellow",
+    "Ending": "yellow",
+    "Expired": "yellow",
+    "Quarantined": "yellow",
     "Stale": "yellow",
 }
 # Of several true conditions the one that needs somebody comes first.
-_WEIGHT: Final = ("NotOwner", "Stalled", "Held", "Degraded", "Suspended", "Lost", "Stale", "Reconciling", "Ready")
-# What `status` tells in full below its table, with the remedy.
-_TOLD_BELOW: Final = ("Stalled", "Held", "Degraded", "Suspended", "Lost", "Stale")
-# Guards that are conditions of the whole installation, or suspensions, and are told as these.
-_TOLD_OTHERWISE: Final = ("observe_mode", "not_owner", "suspended")
+_WEIGHT: Final = (
+    *("NotOwner", "Stalled", "Held", "Expired", "Ending", "Degraded", "Suspended", "Lost", "Quarantined", "Stale"),
+    *("Reconciling", "Ready"),
+)
+# What `status` tells in full below its table, with the remedy. (Ending says why one that expired goes, too.)
+_TOLD_BELOW: Final = ("Stalled", "Held", "Ending", "Degraded", "Suspended", "Lost", "Quarantined", "Stale")
+# Guards that are conditions of the whole installation, suspensions or endings, and are told as these.
+_TOLD_OTHERWISE: Final = ("observe_mode", "not_owner", "suspended", "grace")
 
 
 def plan(made: Document) -> None:
@@ -76,7 +82,7 @@ def made(document: Document) -> None:
 
 
 def status(document: Document) -> None:
-    when = f"last pass {_ago(document['last_pass_at'], document['at'])}" if document["last_pass_at"] else "from memory"
+    when = f"last pass {ago(document['last_pass_at'], document['at'])}" if document["last_pass_at"] else "from memory"
     screen.say(f"revision {(document['revision'] or 'none')[:SHORT]}, {when}")
     _installation(document)
     rows = []
@@ -89,7 +95,7 @@ def status(document: Document) -> None:
                 environment["name"],
                 _state(environment, condition),
                 f"{ready}/{sum(desired)}" if desired else str(ready),
-                _ago(condition["since"], document["at"]) if condition else "",
+                ago(condition["since"], document["at"]) if condition else "",
                 ", ".join(_role(role) for role in environment["roles"]),
                 _remark(condition),
             )
@@ -103,15 +109,39 @@ def status(document: Document) -> None:
         if hold["guard"] in _TOLD_OTHERWISE:
             continue
         where = ", ".join(hold["environments"]) or "everything"
-        _trouble(f"held ({hold['guard']}), {where}: {hold['message']}", hold["remedy"], style="yellow")
+        more = _who_and_when(hold, document["at"])
+        _trouble(f"held ({hold['guard']}), {where}: {hold['message']}{more}", hold["remedy"], style="yellow")
     for suspension in document["suspensions"]:
-        end = f" until {_moment(suspension['until']):%Y-%m-%d %H:%M} UTC" if suspension["until"] else ""
-        what = suspension["environment"] or "everything"
-        why = suspension["reason"] or "no reason given"
-        _trouble(f"{what}: suspended by {suspension['actor']}{end}: {why}", suspension["remedy"], style="yellow")
+        _suspension(suspension)
+    for approval in document["approvals"]:
+        _approval(approval)
     _findings(document["findings"])
     for foreign in document["foreign"]:
         screen.say(f"foreign {foreign['kind']} {foreign['name']}: {foreign['message']}", style="yellow")
+
+
+def _who_and_when(hold: Document, now: str) -> str:
+    """` (asked for by Jessica, since 3h ago, until 2026-11-24 12:00 UTC)`."""
+    who = [actor for actor in hold["actors"] if actor not in hold["message"]]
+    parts = [f"asked for by {', '.join(who)}"] if who else []
+    parts += [f"since {ago(hold['since'], now)}"] if hold["since"] else []
+    parts += [f"until {day(hold['until'])}"] if hold["until"] else []
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _suspension(suspension: Document) -> None:
+    end = f" until {day(suspension['until'])}" if suspension["until"] else ""
+    since = f" since {day(suspension['since'])}" if suspension["since"] else ""
+    what, why = suspension["environment"] or "everything", suspension["reason"] or "no reason given"
+    _trouble(f"{what}: suspended by {suspension['actor']}{since}{end}: {why}", suspension["remedy"], style="yellow")
+
+
+def _approval(approval: Document) -> None:
+    count = len(approval["removals"])
+    removals = f"{count} removal{'' if count == 1 else 's'}" if count else "that revision"
+    where = f" in {', '.join(approval['environments'])}" if approval["environments"] else ""
+    text = f"approved ({approval['digest'][:SHORT]}): {removals}{where}, by {approval['actor']}"
+    screen.say(f"{text} until {day(approval['expires_at'])}", style="dim")
 
 
 def _installation(document: Document) -> None:
@@ -121,7 +151,11 @@ def _installation(document: Document) -> None:
         is_told_below = (one["type"] == "Held" and document["holds"]) or one["reason"] == "EverythingByPerson"
         if one["status"] and not is_told_below:
             told.append(one["message"])
-            _trouble(f"{one['type']}: {one['message']}", one["remedy"], style=_CONDITION_STYLE.get(one["type"], "red"))
+            is_hold = one["type"] in ("NotOwner", "Suspended") and one["since"]
+            since = f" (since {ago(one['since'], document['at'])})" if is_hold else ""
+            _trouble(
+                f"{one['type']}: {one['message']}{since}", one["remedy"], style=_CONDITION_STYLE.get(one["type"], "red")
+            )
     of_environments = [one["message"] for each in document["environments"] for one in each["conditions"]]
     for failure in document["failures"]:
         text = f"{failure['stage']}: {failure['message']}"
@@ -131,17 +165,24 @@ def _installation(document: Document) -> None:
 
 def _troubles(document: Document) -> None:
     """What needs somebody, with the way out; once, however many environments share it."""
-    held = {name for hold in document["holds"] for name in hold["environments"]}
+    shown = [hold for hold in document["holds"] if hold["guard"] not in _TOLD_OTHERWISE]
+    held = {name for hold in shown for name in hold["environments"]}
     shared: dict[tuple[str, str, str], list[str]] = {}
     for environment in document["environments"]:
+        reasons = {one["reason"] for one in environment["conditions"]}
         for one in environment["conditions"]:
+            if one["type"] == "Lost" and "NodeLost" in reasons:
+                continue  # it stalls because of that
             if _is_told_below(one) and not (one["type"] == "Held" and environment["name"] in held):
                 remedy = one["remedy"]
                 if one["type"] == "Stalled" and len(environment["findings"]) > 1:
                     remedy = f"{remedy}; all of it: hivequeen show {environment['name']}"
                 shared.setdefault((one["type"], one["message"], remedy), []).append(environment["name"])
     for (kind, message, remedy), names in shared.items():
-        _trouble(f"{', '.join(names)}: {message}", remedy, style=_CONDITION_STYLE.get(kind, "red"))
+        is_named = len(names) == 1 and message.startswith(f"{names[0]} ")
+        _trouble(
+            message if is_named else f"{', '.join(names)}: {message}", remedy, style=_CONDITION_STYLE.get(kind, "red")
+        )
 
 
 def _is_told_below(condition: Document) -> bool:
@@ -156,7 +197,7 @@ def _remark(condition: Document | None) -> str:
         return ""
     if condition["type"] == "Suspended" and condition["reason"] in ("ObserveMode", "NotOwner", "EverythingByPerson"):
         return ""
-    return "see below" if condition["type"] in (*_TOLD_BELOW, "Suspended") else str(condition["message"])
+    return "see below" if condition["type"] in (*_TOLD_BELOW, "Suspended", "Expired") else str(condition["message"])
 
 
 def _findings(findings: Iterable[Document]) -> None:
@@ -188,13 +229,19 @@ def show(document: Document) -> None:
                 (one["type"], _CONDITION_STYLE.get(one["type"], "red") if one["status"] else "dim"),
                 "true" if one["status"] else "false",
                 one["reason"],
-                _ago(one["since"], document["at"]),
+                ago(one["since"], document["at"]),
                 "; ".join(part for part in (one["message"], one["remedy"]) if part),
             )
             for one in environment["conditions"]
+            if one["status"] or one["type"] == "Ready"
         ],
         prose=("MESSAGE",),
     )
+    is_told = any(one["type"] == "Suspended" and one["status"] for one in environment["conditions"])
+    for suspension in () if is_told else document["suspensions"]:
+        _suspension(suspension)
+    for approval in document["approvals"]:
+        _approval(approval)
     if document["nodes"]:
         _nodes(document["nodes"])
     if document["plan"] is not None:
@@ -275,13 +322,19 @@ def _blocks(blocks: Iterable[Document]) -> None:
 
 
 def _block(block: Document, indent: str) -> None:
-    screen.say(f"{indent}held ({block['guard']}): {block['message']}", style="yellow")
+    is_ending = block["guard"] == "grace"
+    what = "ending" if is_ending else f"held ({block['guard']})"
+    more = [f"asked for by {block['actor']}"] if block["actor"] and block["actor"] not in block["message"] else []
+    more += [f"until {day(block['until'])}"] if block["until"] and not is_ending else []
+    brackets = f" ({', '.join(more)})" if more else ""
+    screen.say(f"{indent}{what}: {block['message']}{brackets}", style="yellow")
     space = " " * (len(indent) - len(indent.lstrip()))
     for action in block["actions"]:
         screen.say(f"{space}    would {_action(action)}", style="dim")
-        screen.say(f"{space}        {action['reason']}", style="dim")
+        if not is_ending:  # its message says why
+            screen.say(f"{space}        {action['reason']}", style="dim")
     if block["remedy"]:
-        screen.say(f"{space}    lift it: {block['remedy']}")
+        screen.say(f"{space}    {'→' if is_ending else 'lift it:'} {block['remedy']}")
 
 
 def _action(action: Document) -> str:
@@ -319,10 +372,15 @@ def _gravest(conditions: Iterable[Document]) -> Document | None:
     return next((known[kind] for kind in _WEIGHT if kind in known and known[kind]["status"]), known.get("Ready"))
 
 
-def _ago(at: str | None, now: str) -> str:
+def ago(at: str | None, now: str) -> str:
     if at is None:
         return "never"
     return f"{_duration((_moment(now) - _moment(at)).total_seconds())} ago"
+
+
+def day(at: str) -> str:
+    """`2026-11-24 12:00 UTC`."""
+    return f"{_moment(at):%Y-%m-%d %H:%M} UTC"
 
 
 def _moment(text: str) -> datetime:

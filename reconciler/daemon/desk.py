@@ -20,6 +20,7 @@ from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Pass, Scope
 from reconciler.ports import Clock, Journal
 from reconciler.report import views
+from reconciler.report.why import why
 from reconciler.review.codec import encode
 from reconciler.settings import Settings
 
@@ -55,7 +56,7 @@ class Desk:
         self._latest = latest
         self._progress_age_s = progress_age_s
 
-    def answer(  # noqa: C901, PLR0911 - one arm for each request
+    def answer(  # noqa: C901, PLR0911, PLR0912 - one arm for each request
         self, request: Request, actor: str, tell: Callable[[str], None]
     ) -> Json:
         """One of the documents of `report.views`, or what an operation did."""
@@ -76,6 +77,8 @@ class Desk:
                 return views.status(self._latest.whole, self._journal.recall(now), self._journal.conditions(), now)
             case requests.AskShow(target=target):
                 return views.show(target, self._latest.whole, self._journal, self._clock.now())
+            case requests.AskWhy(target=target):
+                return why(target, self._latest.whole, self._journal, self._clock.now())
             case requests.AskEvents(environment=environment, limit=limit):
                 return self._events(environment, limit)
             case requests.Approve(target=target):

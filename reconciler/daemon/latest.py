@@ -46,6 +46,7 @@ def _overlaid(whole: Pass, newer: Pass, scope: frozenset[EnvironmentName] | None
         whole,
         ended_at=newer.ended_at,
         revision=newer.revision or whole.revision,
+        commit=newer.commit if newer.revision else whole.commit,
         desired=newer.desired or whole.desired,
         memory=newer.memory or whole.memory,
         observed=_observed(whole.observed, newer.observed, scope or frozenset()),

@@ -48,6 +48,12 @@ class AskShow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskWhy:
+    request: ClassVar[str] = "why"
+    target: str  # as of AskShow; also what is gone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskEvents:
     request: ClassVar[str] = "events"
     environment: EnvironmentName | None = None
@@ -88,11 +94,35 @@ class MakePass:
 
 
 Request: TypeAlias = (
-    Ping | AskPlan | AskWorld | AskStatus | AskShow | AskEvents | Approve | TakeClaim | Suspend | Resume | MakePass
+    Ping
+    | AskPlan
+    | AskWorld
+    | AskStatus
+    | AskShow
+    | AskWhy
+    | AskEvents
+    | Approve
+    | TakeClaim
+    | Suspend
+    | Resume
+    | MakePass
 )
 _KINDS: Final[Mapping[str, type[Request]]] = {
     kind.request: kind
-    for kind in (Ping, AskPlan, AskWorld, AskStatus, AskShow, AskEvents, Approve, TakeClaim, Suspend, Resume, MakePass)
+    for kind in (
+        Ping,
+        AskPlan,
+        AskWorld,
+        AskStatus,
+        AskShow,
+        AskWhy,
+        AskEvents,
+        Approve,
+        TakeClaim,
+        Suspend,
+        Resume,
+        MakePass,
+    )
 }
 
 

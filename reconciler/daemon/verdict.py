@@ -11,8 +11,8 @@ class Verdict(IntEnum):
 
     CONVERGED = 0  # nothing is left to do
     FAILED = 1  # something went wrong, or a person must act
-    PENDING = 2  # something was done, is to be done, or is awaited
-    HELD = 3  # a guard keeps something from being done
+    PENDING = 2  # something was done, is to be done, or is awaited; a grace period is, for it ends by itself
+    HELD = 3  # a guard keeps something from being done until somebody lifts it
 
 
 def verdict(made: Pass) -> Verdict:
@@ -24,7 +24,7 @@ def verdict(made: Pass) -> Verdict:
         return Verdict.FAILED
     if any(environment.stalls for environment in plan.environments):
         return Verdict.FAILED
-    if any(environment.blocked for environment in plan.environments):
+    if any(blocked.guard is not Guard.GRACE for one in plan.environments for blocked in one.blocked):
         return Verdict.HELD
     is_done = all(environment.is_converged for environment in plan.environments)
     if is_done and all(outcome.result is Result.UNCHANGED for outcome in made.outcomes):

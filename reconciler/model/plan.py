@@ -63,6 +63,15 @@ class Stall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One field of a node that is not as declared."""
+
+    field: str  # as in the file: "image", "instance_type"…
+    live: str
+    wanted: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentPlan:
     name: EnvironmentName
     actions: tuple[Action, ...] = ()  # in the order they are carried out
@@ -72,8 +81,8 @@ class EnvironmentPlan:
     is_declared: bool = True  # False: being torn down, or swept
     is_frozen: bool = False
     ending: Ending | None = None  # why and since when it is to go, as the journal will have it after this pass
-    # What differs of each node that is not as declared, for people: also where its turn has not come yet.
-    drifted: Mapping[InstanceId, str] = field(default_factory=lambda: MappingProxyType({}))
+    # What differs of each node that is not as declared: also where its turn has not come yet.
+    drifted: Mapping[InstanceId, tuple[Difference, ...]] = field(default_factory=lambda: MappingProxyType({}))
     due_at: datetime | None = None  # when something of it comes due that only needs time: a grace period, a canary
     facts: tuple[Fact, ...] = ()  # what planning concluded and the journal should keep (RoleSettled, TeardownEnded…)
 

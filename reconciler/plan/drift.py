@@ -49,10 +49,14 @@ def drift(role: Role, image: ImageId, node: Node) -> tuple[Drift, ...]:
         "security_groups": " ".join(sorted(role.security_groups)),
         "instance_profile": role.instance_profile or "",
     }
-    differing = {name: value for name, value in wanted.items() if live[name] != value}
-    if live["instance_type"] not in role.instance_types:
+    # What a record does not show is unknown, not different: of young instances EC2 does not tell all.
+    unknown = {name for name in ("image", "security_groups", "instance_type", "subnets") if not live[name]}
+    if not node.was_ready and not live["instance_profile"]:
+        unknown.add("instance_profile")
+    differing = {name: value for name, value in wanted.items() if name not in unknown and live[name] != value}
+    if "instance_type" not in unknown and live["instance_type"] not in role.instance_types:
         differing["instance_type"] = ", ".join(role.instance_types)
-    if live["subnets"] not in role.subnets:
+    if "subnets" not in unknown and live["subnets"] not in role.subnets:
         differing["subnets"] = ", ".join(role.subnets)
     digest = spec_digest(role)
     # A digest of another version, or none, says nothing: upgrading the daemon must not roll a fleet.

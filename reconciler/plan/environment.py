@@ -61,7 +61,7 @@ def plan_declared(environment: Environment, observed: ObservedEnvironment, conte
         actions=tuple(actions),
         waiting=tuple(waiting for plan in plans for waiting in plan.waiting),
         stalls=tuple(stall for plan in plans for stall in plan.stalls),
-        drifted={instance_id: change for plan in plans for instance_id, change in plan.drifted.items()},
+        drifted={instance_id: found for plan in plans for instance_id, found in plan.drifted.items()},
         due_at=min((plan.due_at for plan in plans if plan.due_at is not None), default=None),
         facts=tuple(fact for plan in plans for fact in plan.facts),
     )

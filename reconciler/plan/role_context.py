@@ -11,7 +11,7 @@ from reconciler.model.facts import Fact
 from reconciler.model.memory import Cause, Memory
 from reconciler.model.names import EnvironmentName, ImageId, InstanceId, RoleName
 from reconciler.model.observed import Node, Phase
-from reconciler.model.plan import Stall, Waiting
+from reconciler.model.plan import Difference, Stall, Waiting
 from reconciler.model.rules import Rules
 from reconciler.plan.context import Context
 from reconciler.plan.drift import Drift
@@ -61,7 +61,7 @@ class RolePlan:
     waiting: list[Waiting] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
-    drifted: dict[InstanceId, str] = field(default_factory=dict)
+    drifted: dict[InstanceId, tuple[Difference, ...]] = field(default_factory=dict)
     due_at: datetime | None = None  # the next moment at which something comes due that only needs time
 
     def due(self, at: datetime) -> None:

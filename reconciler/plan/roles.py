@@ -9,11 +9,12 @@ from reconciler.model import tags
 from reconciler.model.actions import TagNode
 from reconciler.model.facts import RoleSettled
 from reconciler.model.observed import Node, Phase
-from reconciler.plan.drift import drift, wanted_tags
+from reconciler.model.plan import Difference
+from reconciler.plan.drift import Drift, drift, wanted_tags
 from reconciler.plan.intents import replay, unseen
 from reconciler.plan.launching import drifted_nodes, launch, replace_oldest
 from reconciler.plan.leaving import remove_excess, remove_failed, remove_never_served, settle_stopped
-from reconciler.plan.role_context import BOOTING, PLACED, RoleContext, RolePlan, changes, lost_stall
+from reconciler.plan.role_context import BOOTING, PLACED, RoleContext, RolePlan, lost_stall
 from reconciler.plan.trouble import judge_trouble, most_under_way, say_trouble
 
 
@@ -29,7 +30,7 @@ def plan_role(context: RoleContext) -> RolePlan:
         for node in placed
         if node.phase != Phase.LOST and (found := drift(context.role, context.image, node))
     }
-    plan.drifted.update((instance_id, changes(found)) for instance_id, found in drifts.items())
+    plan.drifted.update((instance_id, tuple(map(_difference, found))) for instance_id, found in drifts.items())
     trouble = judge_trouble(context, plan, is_replacing=any(n.was_ready for n in placed if n.instance_id in drifts))
     failed, kept = remove_failed(context, plan, trouble)
     placed = remove_never_served(context, plan, placed, drifts)
@@ -57,6 +58,10 @@ def plan_role(context: RoleContext) -> RolePlan:
     _say_what_is_awaited(context, plan, placed)
     _note_settled(context, plan, len(placed), is_quiet=not unresolved and not drifted)
     return plan
+
+
+def _difference(found: Drift) -> Difference:
+    return Difference(field=found.field, live=found.old, wanted=found.new)
 
 
 def _repair_tags(context: RoleContext, plan: RolePlan, placed: Sequence[Node]) -> None:

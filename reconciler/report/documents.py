@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from reconciler.model.actions import (
     Action,
@@ -29,6 +29,7 @@ from reconciler.model.conditions import Condition, Event
 from reconciler.model.desired import Environment, Json
 from reconciler.model.findings import Finding
 from reconciler.model.memory import NodeRecord
+from reconciler.model.names import NodeName
 from reconciler.model.observed import Node, ObservedEnvironment, Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Plan
 
@@ -193,7 +194,11 @@ def node_document(node: Node, record: NodeRecord | None, plan: EnvironmentPlan |
     }
 
 
-def remembered_node_document(record: NodeRecord, now: datetime) -> Document:
+NOT_ASKED: Final = "as the journal remembers it; EC2 and Chef were not asked"
+JUST_LAUNCHED: Final = "launched a moment ago; the next pass looks at it"
+
+
+def remembered_node_document(record: NodeRecord, now: datetime, why: str) -> Document:
     """Of a node that no pass of this process has seen."""
     return {
         "name": record.name,
@@ -211,12 +216,11 @@ def remembered_node_document(record: NodeRecord, now: datetime) -> Document:
         "is_stale": False,
         "first_run_ok": record.first_run_ok,
         "first_run_log": record.first_run_log,
-        "why": "as the journal remembers it; EC2 and Chef were not asked",
+        "why": why,
     }
 
 
-def _why(node: Node, plan: EnvironmentPlan | None) -> str:
-    """Why it is as it is, and what is about to happen to it."""
+def phase_in_words(node: Node) -> str:
     until = f"; it has until {moment(node.deadline_at)}" if node.deadline_at else ""
     now_is: Mapping[Phase, str] = {
         Phase.PENDING: f"launched, EC2 has not started it yet{until}",
@@ -228,20 +232,25 @@ def _why(node: Node, plan: EnvironmentPlan | None) -> str:
         Phase.TERMINATING: "terminating",
         Phase.LOST: "alive, but out of sight or without our tag: never touched",
     }
-    parts = [now_is[node.phase]]
+    return now_is[node.phase]
+
+
+def _why(node: Node, plan: EnvironmentPlan | None) -> str:
+    """Why it is as it is, and what is about to happen to it."""
+    parts = [phase_in_words(node)]
     if node.is_stale:
         parts.append("Chef has not heard of it lately")
-    for action, held in _touching(node, plan):
+    for action, held in _touching(node.name, plan):
         parts.append(f"{'held: ' if held else ''}{action.name.value.replace('_', ' ')}, {action.reason}")
     return "; ".join(part for part in parts if part)
 
 
-def _touching(node: Node, plan: EnvironmentPlan | None) -> list[tuple[Action, bool]]:
+def _touching(node: NodeName, plan: EnvironmentPlan | None) -> list[tuple[Action, bool]]:
     if plan is None:
         return []
     known = [(action, False) for action in plan.actions]
     known += [(action, True) for held in plan.blocked for action in held.actions]
-    return [(action, held) for action, held in known if getattr(action, "node", None) == node.name]
+    return [(action, held) for action, held in known if getattr(action, "node", None) == node]
 
 
 def event_documents(events: Sequence[Event]) -> list[Json]:

@@ -9,7 +9,7 @@ from typing import Final
 from reconciler.model.actions import removal
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.desired import Json
-from reconciler.model.memory import Approval, Ending, KnownEnvironment, Memory, Suspension
+from reconciler.model.memory import Approval, Ending, Item, ItemKind, KnownEnvironment, Memory, Suspension
 from reconciler.model.names import EnvironmentName
 from reconciler.model.plan import Blocked, Guard, Plan
 from reconciler.report.documents import Document, moment
@@ -131,6 +131,12 @@ def ending_document(ending: Ending, known: KnownEnvironment | None, grace: Block
         "teardown_began_at": moment(known.teardown_began_at if known else None),
         "items": [
             {"kind": item.kind.value, "name": item.name, "gone_at": moment(gone_at)}
-            for item, gone_at in sorted(ending.items.items(), key=lambda one: one[0])
+            for item, gone_at in in_order(ending.items)
         ],
     }
+
+
+def in_order(items: Mapping[Item, datetime | None]) -> Sequence[tuple[Item, datetime | None]]:
+    """In the order in which they go."""
+    kinds = list(ItemKind)
+    return sorted(items.items(), key=lambda one: (kinds.index(one[0].kind), one[0].name))

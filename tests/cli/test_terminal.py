@@ -14,24 +14,29 @@ import pytest
 from reconciler.cli import render
 from reconciler.daemon import answers, requests
 from reconciler.model.conditions import Condition
-from reconciler.model.memory import Memory, Suspension
+from reconciler.model.memory import Approval, Memory, Suspension
 from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import Phase
 from reconciler.model.passes import Failure, Pass
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall
+from reconciler.plan.guard import removals
 from reconciler.report import conditions, documents, views
 from tests.cli.scene import ScriptedDaemon, write_settings
 from tests.report.world import (
     CHECKOUT,
+    JESSICA,
     NOON,
     PRODUCTION,
     desired,
+    ending,
     environment,
+    grace,
     launch,
     made,
     memory,
     node,
     observed,
+    remembering,
     seen,
     terminate,
 )
@@ -117,7 +122,10 @@ def test_a_suspension_is_told_once(capsys: Captured, scope: EnvironmentName | No
     passed = made(EnvironmentPlan(name=CHECKOUT, blocked=(stop,)), remembered=remembered)
     text = shown(status_of(passed), capsys)
     assert text.count("load test") == 1
-    assert f"{scope or 'everything'}: suspended by maria until 2026-11-23 14:00 UTC: load test\n" in text
+    assert (
+        f"{scope or 'everything'}: suspended by maria since 2026-11-23 12:00 UTC until 2026-11-23 14:00 UTC: load"
+        in text
+    )
     assert "held" not in text
 
 
@@ -132,7 +140,7 @@ def test_a_hold_is_told_once_also_where_only_the_journal_remembers_it(capsys: Ca
     document = status_of(made(EnvironmentPlan(name=CHECKOUT, blocked=(hold,))))
     assert shown(document, capsys).count("checkout is protected") == 1
     text = shown({**document, "holds": []}, capsys)
-    assert "checkout: checkout is protected\n  → hivequeen approve 3f2a91c04b7d\n" in text
+    assert "\ncheckout is protected\n  → hivequeen approve 3f2a91c04b7d\n" in text
 
 
 def test_what_is_ready_needs_no_message(capsys: Captured) -> None:
@@ -184,6 +192,9 @@ def test_no_line_is_too_long_and_no_word_is_broken(tmp_path: Path, columns: int,
     show = {
         "at": document["at"],
         "environment": document["environments"][0],
+        "holds": [],
+        "suspensions": [],
+        "approvals": [],
         "nodes": _nodes(passed),
         "plan": answers.passed(passed)["plan"]["environments"][0],  # type: ignore[call-overload, index] # it is JSON
         "events": [event] * 7,
@@ -215,3 +226,57 @@ def test_a_plan_without_anything_in_it_says_so(capsys: Captured) -> None:
     assert capsys.readouterr().out.splitlines()[-1] == "nothing to do"
     render.plan(answers.passed(made(EnvironmentPlan(name=CHECKOUT))))
     assert capsys.readouterr().out.splitlines()[-1] == "checkout: nothing to do"
+
+
+# --- holds ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_hold_says_who_asked_since_when_and_until_when(capsys: Captured) -> None:
+    hold = Blocked(
+        guard=Guard.TAKE_OVER,
+        message="every removal needs approval",
+        remedy="hivequeen approve 3f2a91c04b7d",
+        digest="3f2a91c04b7d",
+        actor=JESSICA,
+        until=NOON.replace(day=24),
+        actions=(terminate(),),
+    )
+    text = shown(status_of(made(EnvironmentPlan(name=CHECKOUT, blocked=(hold,)))), capsys)
+    assert (
+        f"held (take_over), checkout: every removal needs approval (asked for by {JESSICA}, since 0s ago, "
+        "until 2026-11-24 12:00 UTC)\n  → hivequeen approve 3f2a91c04b7d\n"
+    ) in text
+
+
+def test_an_approval_in_force_says_who_gave_it_and_until_when(capsys: Captured) -> None:
+    approval = Approval(
+        digest="3f2a91c04b7d",
+        removals=removals([terminate(1), terminate(2)]),
+        actor="maria",
+        at=NOON,
+        expires_at=NOON.replace(day=24),
+    )
+    document = status_of(made(EnvironmentPlan(name=CHECKOUT), remembered=replace(memory(), approvals=(approval,))))
+    line = "approved (3f2a91c04b7d): 2 removals in checkout, by maria until 2026-11-24 12:00 UTC"
+    assert line in shown(document, capsys).splitlines()
+
+
+def test_a_grace_period_is_an_ending_and_no_hold(capsys: Captured) -> None:
+    plan = EnvironmentPlan(name=CHECKOUT, is_declared=False, ending=ending(), blocked=(grace(),))
+    passed = made(plan, wanted=desired(environment(PRODUCTION)), remembered=remembering(ending()))
+    text = shown(status_of(passed), capsys)
+    assert row(text, "checkout")[1] == "Ending"
+    told = f"{grace().message}\n  → to keep it, git revert 9c1d9c1d and push before then\n"
+    assert told in text
+    assert text.count(grace().message) == 1
+    assert "held" not in text
+    render.plan(answers.passed(passed))
+    text = capsys.readouterr().out
+    assert f"  ending: {grace().message}\n      would terminate_node web checkout-web-00000000000000001\n" in text
+    assert "      → to keep it, git revert 9c1d9c1d and push before then\n" in text
+
+
+def test_a_node_that_is_out_of_sight_is_told_once(capsys: Captured) -> None:
+    lost = Stall(reason="NodeLost", message="i-3 is out of sight", remedy="give it its tag back")
+    passed = made(EnvironmentPlan(name=CHECKOUT, stalls=(lost,)), world=observed(seen(node(1), node(3, Phase.LOST))))
+    assert shown(status_of(passed), capsys).count("out of sight") == 1

@@ -8,6 +8,7 @@ from reconciler.model.digest import content_digest
 from reconciler.model.memory import Cause
 from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import InstanceState, Node, Phase
+from reconciler.model.plan import Difference
 from tests.plan.builders import (
     CHECKOUT,
     MINUTE,
@@ -162,3 +163,9 @@ def test_a_replacement_carries_the_launch_of_exactly_one_new_node() -> None:
     (action,) = plan_one(MOVED, there(MOVED, [old(1), old(2)], **CHEF)).actions
     assert isinstance(action, ReplaceNode)
     assert (action.launch.count, action.launch.image) == (1, NEW_IMAGE)
+
+
+def test_every_node_that_drifts_is_told_with_its_difference_also_before_its_turn() -> None:
+    drifted = plan_one(MOVED, there(MOVED, [old(1), old(2), new(3)], **CHEF), SETTLED).drifted
+    difference = Difference(field="image", live=old(1).instance.image, wanted=NEW_IMAGE)
+    assert drifted == {instance_id(1): (difference,), instance_id(2): (difference,)}

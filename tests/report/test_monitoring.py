@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.model.conditions import ConditionType
+from reconciler.model.memory import Suspension
 from reconciler.model.observed import Phase
-from reconciler.model.plan import EnvironmentPlan
-from reconciler.report.metrics import REGISTRATION_RESULTS, Metrics
-from tests.report.world import CHECKOUT, made, node, observed, seen
+from reconciler.model.plan import EnvironmentPlan, Guard
+from reconciler.report.metrics import REGISTRATION_RESULTS, Metrics, Notified
+from tests.report.world import CHECKOUT, NOON, SECOND, grace, made, memory, node, observed, seen
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "monitoring"
@@ -26,7 +28,10 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not in
 def exported() -> dict[str, set[str]]:
     """Series name → label names, of a daemon that has seen something."""
     metrics = Metrics()
-    metrics.observe(made(EnvironmentPlan(name=CHECKOUT), world=observed(seen(node()))))
+    plan = EnvironmentPlan(name=CHECKOUT, blocked=(grace(),))
+    suspension = Suspension(environment=CHECKOUT, reason="", actor="ops", since=NOON, until=NOON + SECOND)
+    remembered = replace(memory(), suspensions=(suspension,))
+    metrics.observe(made(plan, world=observed(seen(node())), remembered=remembered))
     series: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):
         for sample in family.samples:
@@ -67,10 +72,11 @@ def test_every_label_value_that_is_matched_can_occur() -> None:
     closed: dict[str, set[str]] = {
         "condition": {*ConditionType},
         "phase": {*Phase},
-        "result": {*REGISTRATION_RESULTS, "ok", "unchanged"},
+        "result": {*REGISTRATION_RESULTS, *Notified, "ok", "unchanged"},
+        "guard": {*Guard},
     }
     for query in queries():
-        for label, _, values in re.findall(r"(condition|phase|result)(=~|!=|=)\"([^\"]*)\"", query):
+        for label, _, values in re.findall(r"(condition|phase|result|guard)(=~|!~|!=|=)\"([^\"]*)\"", query):
             assert set(values.split("|")) <= closed[label], query
 
 
