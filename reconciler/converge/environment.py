@@ -13,6 +13,7 @@ from reconciler.errors import (
     QuotaReached,
     Refused,
     Stalled,
+    Throttled,
     TokenSpent,
     Transient,
 )
@@ -92,6 +93,8 @@ class Converger:
             # The next pass takes the next offering, or a new intent.
             needs_person = not isinstance(refusal, NoCapacity | TokenSpent)
             return [_failed(action, Result.REFUSED, refusal, needs_person=needs_person) for action in group]
+        except Throttled as held:  # certainly not done, and no fault of the environment's: the next pass asks again
+            return [_skipped(action, held.message) for action in group]
         except Transient as trouble:
             return [_failed(action, Result.UNKNOWN, trouble, needs_person=False) for action in group]
         return [Outcome(action=action, result=result, message=message) for action in group]

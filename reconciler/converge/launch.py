@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from reconciler.errors import NoCapacity, Refused, TokenMismatch, TokenSpent, Transient
+from reconciler.errors import Denied, NoCapacity, Refused, TokenMismatch, TokenSpent, Transient
 from reconciler.model import tags
 from reconciler.model.actions import Batch, LaunchNodes, ReplayLaunch
 from reconciler.model.facts import IntentEnded, IntentLaunched, IntentOpened, OfferingExhausted
@@ -41,6 +41,7 @@ class Launcher:
         for batch in action.batches:
             if launched and self._is_stopping():
                 break  # what lacks is seen by the next pass
+            self._cloud.reserve_launch(batch.count)  # what has to wait leaves no intent behind
             token = self._new_token()
             intent = Intent(
                 token=token,
@@ -55,6 +56,7 @@ class Launcher:
 
     def replay(self, action: ReplayLaunch) -> tuple[InstanceId, ...]:
         """The same call again: EC2 answers with the instances that the token already made, or makes them now."""
+        self._cloud.reserve_launch(action.intent.parameters.count)
         now = self._clock.now()
         intent = replace(action.intent, attempted_at=now)
         self._journal.record(now, IntentOpened(intent=intent))
@@ -80,6 +82,11 @@ class Launcher:
             raise Transient(mismatch.message, remedy=mismatch.remedy) from mismatch
         except TokenSpent as spent:
             self._end(intent, IntentState.CLOSED, spent)
+            raise
+        except Denied as denial:
+            # Permissions are looked at before the token: a replay that is denied says nothing of the call before it.
+            if intent.attempted_at is None:
+                self._end(intent, IntentState.REFUSED, denial)
             raise
         except Refused as refusal:
             self._end(intent, IntentState.REFUSED, refusal)

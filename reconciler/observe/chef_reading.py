@@ -121,7 +121,9 @@ def _read_generated(
     role_names, environment_names = _questions(in_question, roles, memory, desired)
     if names is None:
         for declared in desired.environments.values():
-            role_names[declared.name] |= _in_doubt(declared, roles, live_images)
+            role_names[declared.name] |= _in_doubt(declared, roles, live_images) | _missing(declared, roles)
+            if declared.chef_environment_name not in environments:
+                environment_names[declared.name] = {declared.chef_environment_name}
     for name in {one for asked in role_names.values() for one in asked}:
         reading.roles.pop(name, None)
     for name in {one for asked in environment_names.values() for one in asked}:
@@ -162,6 +164,11 @@ def _in_doubt(
         if not isinstance(role.image, ImageById) and (pin is None or live_images.get(name, set()) - {pin}):
             doubtful.add(name)
     return doubtful
+
+
+def _missing(declared: Environment, found: Collection[str]) -> set[ChefName]:
+    """Roles that the search lacks: before one is made it must be certain that nobody else's stands there."""
+    return {chef_role_name(declared.name, role) for role in declared.roles} - {ChefName(name) for name in found}
 
 
 def _live_images(instances: Mapping[InstanceId, Instance]) -> Mapping[ChefName, set[ImageId]]:

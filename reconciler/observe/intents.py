@@ -12,11 +12,15 @@ from reconciler.observe.reading import Reading
 
 
 def settle_intents(reading: Reading) -> tuple[Mapping[IntentToken, Intent], tuple[IntentLaunched, ...]]:
-    """An open intent whose instances are listed has launched: all of them, or, after a while, those that are left."""
+    """An open intent whose instances are listed has launched: all of them, or, after a while, those that are left.
+
+    "Launch more like this" copies the tag of the intent too: what bears another environment or role answers nothing.
+    """
     seen: dict[IntentToken, list[InstanceId]] = defaultdict(list)
     for instance in reading.listed.values():
-        if instance.intent is not None:
-            seen[instance.intent].append(instance.instance_id)
+        known = reading.memory.intents.get(instance.intent) if instance.intent is not None else None
+        if known is not None and (instance.environment, instance.role) == (known.environment, known.role):
+            seen[known.token].append(instance.instance_id)
     intents, launched = dict(reading.memory.intents), []
     for token, intent in sorted(intents.items()):
         ids = tuple(sorted(seen.get(token, ())))

@@ -199,7 +199,7 @@ def _node(work: _Join, instance: Instance, record: NodeRecord) -> Node:
         deadline_at=None if ready_at or intent is None else _deadline(work, instance, record),
     )
     phase, why = _phase(work, node, record, started_at=instance.launched_at)
-    is_odd = phase == Phase.STOPPED or node.environment not in work.desired.names or _role_is_undeclared(work, node)
+    is_odd = _is_unwanted(work, node) or (phase == Phase.STOPPED and not _is_ending(work, node.environment))
     node = replace(
         node,
         phase=phase,
@@ -286,6 +286,18 @@ def _is_stale(work: _Join, node: Node, phase: Phase) -> bool:
         heard = node.chef.ohai_time if node.chef is not None else None
         return heard is None or work.reading.at.timestamp() - heard > work.rules.stale_after.total_seconds()
     return node.deadline_at is None and phase in (Phase.RUNNING, Phase.REGISTERED)
+
+
+def _is_unwanted(work: _Join, node: Node) -> bool:
+    """Nobody asks for it, or ever did. What a commit ends needs no age, and may be wanted again: no mark is for it."""
+    if node.environment in work.desired.names:
+        return _role_is_undeclared(work, node)
+    return not _is_ending(work, node.environment)
+
+
+def _is_ending(work: _Join, environment: EnvironmentName) -> bool:
+    """It is remembered, and no file declares it."""
+    return environment not in work.desired.names and environment in work.reading.memory.environments
 
 
 def _role_is_undeclared(work: _Join, node: Node) -> bool:

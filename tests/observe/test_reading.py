@@ -92,6 +92,8 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
 def test_a_full_look_is_one_listing_and_one_search_of_each_kind(outside: Outside) -> None:
     for home in ("a", "b", "c"):
         outside.launch(home, 3)
+        put(outside, home)
+    outside.chef.calls.clear()
     wanted = desired(*(environment(home) for home in ("a", "b", "c")))
     outside.journal.record(outside.clock.now(), RevisionApplied(revision=REVISION, declared=wanted.names))
     made = outside.look(wanted)

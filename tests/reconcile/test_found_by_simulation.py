@@ -14,15 +14,9 @@ from reconciler.model.observed import ChefEnvironment, ChefRole
 from reconciler.settings import TeardownSettings
 from tests.reconcile.world import CHECKOUT, PRODUCTION, World
 
-TOO_TRUSTING = "a full pass makes what a search lacks without asking for it by name"
-NOT_SHOWN = "what a record does not show is taken for drift"
-NOT_CERTAIN = "a replay that is refused is taken for a launch that made nothing"
-CONFUSED = "one mark stands for unwanted and for stopped: the age of the one is taken for that of the other"
-CLAIMED = "a copy by hand, of another environment, is taken for a node that a lost reply launched"
 THEIRS: Final[Mapping[str, Json]] = {"hivequeen": {"fleet": "another", "environment": "checkout", "protected": False}}
 
 
-@pytest.mark.xfail(reason=TOO_TRUSTING, strict=True)
 def test_a_stale_search_overwrites_no_chef_environment_that_somebody_else_made_since(world: World) -> None:
     world.commit(production=PRODUCTION)
     world.settle()
@@ -34,7 +28,6 @@ def test_a_stale_search_overwrites_no_chef_environment_that_somebody_else_made_s
     assert world.chef.stored_environments["checkout"].default_attributes == THEIRS
 
 
-@pytest.mark.xfail(reason=TOO_TRUSTING, strict=True)
 def test_a_stale_search_overwrites_no_chef_role_that_somebody_else_made_since(world: World) -> None:
     world.commit(production=PRODUCTION)
     world.settle()
@@ -46,7 +39,6 @@ def test_a_stale_search_overwrites_no_chef_role_that_somebody_else_made_since(wo
     assert world.chef.stored_roles["checkout-web"].run_list == ("recipe[theirs]",)
 
 
-@pytest.mark.xfail(reason=NOT_SHOWN, strict=True)
 @pytest.mark.parametrize("missing", ["subnet", "security_groups"])
 def test_a_young_record_that_lacks_something_ends_no_node(world: World, missing: str) -> None:
     world.cloud.partial_s[missing] = 20
@@ -58,7 +50,6 @@ def test_a_young_record_that_lacks_something_ends_no_node(world: World, missing:
     assert len(world.cloud.everything()) == 6
 
 
-@pytest.mark.xfail(reason=NOT_CERTAIN, strict=True)
 def test_a_replay_without_permission_says_nothing_about_the_launch_before_it(world: World) -> None:
     world.commit(production=PRODUCTION.replace("count: 4", "count: 1").replace("count: 2", "count: 0"))
     world.cloud.visibility_lag_s = 60
@@ -73,7 +64,6 @@ def test_a_replay_without_permission_says_nothing_about_the_launch_before_it(wor
     assert len(world.cloud.everything()) == 1
 
 
-@pytest.mark.xfail(reason=CONFUSED, strict=True)
 def test_a_node_stopped_while_its_environment_was_ending_keeps_its_place_as_long_as_any(world: World) -> None:
     world.change_settings(teardown=TeardownSettings(grace_s=300))
     world.commit(production=PRODUCTION, checkout=CHECKOUT)
@@ -90,7 +80,6 @@ def test_a_node_stopped_while_its_environment_was_ending_keeps_its_place_as_long
     assert victim.instance_id in {one.instance_id for one in world.alive("checkout", "web")}
 
 
-@pytest.mark.xfail(reason=CLAIMED, strict=True)
 def test_a_copy_elsewhere_answers_no_launch_whose_reply_was_lost(world: World) -> None:
     role = PRODUCTION.replace("count: 4", "count: 2").replace(
         'count: 2, run_list: ["recipe[kickstarter::worker', 'count: 0, run_list: ["recipe[kickstarter::worker'

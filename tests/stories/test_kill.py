@@ -29,7 +29,7 @@ REBUILT: Final = WIDE.replace("worker: {count: 1}", f"worker: {{count: 1, image:
 NARROW: Final = REBUILT.replace("web: {count: 3}", "web: {count: 1}")
 
 # One life of an environment: the file, its nodes in the end by role and image, and how many launches that takes.
-LIFE: Final = (
+LIFE: Final[tuple[tuple[str | None, Mapping[tuple[str, str], int], int], ...]] = (
     (CHECKOUT, {("checkout-web", OLD): 1, ("checkout-worker", OLD): 1}, 2),
     (WIDE, {("checkout-web", OLD): 3, ("checkout-worker", OLD): 1}, 2),
     (REBUILT, {("checkout-web", OLD): 3, ("checkout-worker", NEW): 1}, 1),  # one extra, then the old one goes

@@ -1,0 +1,208 @@
+"""Bugs of the kinds that reconcilers are known for, each as one change to one line of the program.
+
+Sieve (OSDI '22) names the kinds: a crash between two writes, acting on a stale view, a transition that nobody saw. The
+others are what GitOps tools have deleted fleets by: an empty tree, a failed read, a name that was used again.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    name: str
+    bug: str  # what the program would do wrong
+    file: str  # below reconciler/
+    good: str  # exactly once in the file
+    bad: str
+    caught_by: tuple[str, ...]  # what pytest is to run: tests that must turn red
+
+
+MUTANTS: Final = (
+    # --- a crash between two writes ---
+    Mutant(
+        name="no-intent",
+        bug="launches without a durable intent: a crash after the call forgets that it was made",
+        file="converge/launch.py",
+        good="            self._journal.record(intent.opened_at, IntentOpened(intent=intent))\n",
+        bad="",
+        caught_by=("tests/converge/test_launch.py", "-k", "durable_before"),
+    ),
+    Mutant(
+        name="token-per-attempt",
+        bug="repeats a launch of unknown outcome under a new client token, and gets a second fleet",
+        file="converge/launch.py",
+        good="intent = replace(action.intent, attempted_at=now)",
+        bad="intent = replace(action.intent, attempted_at=now, token=self._new_token())",
+        caught_by=("tests/reconcile/test_trouble.py", "-k", "replayed_even_while"),
+    ),
+    Mutant(
+        name="unknown-is-failed",
+        bug="takes a lost reply for a refusal, closes the intent and launches again",
+        file="converge/launch.py",
+        good="""        except Refused as refusal:
+            self._end(intent, IntentState.REFUSED, refusal)
+            raise
+""",
+        bad="""        except (Refused, Transient) as refusal:
+            self._end(intent, IntentState.REFUSED, refusal)  # type: ignore[arg-type]
+            raise
+""",
+        caught_by=("tests/reconcile/test_trouble.py", "-k", "lost_reply"),
+    ),
+    Mutant(
+        name="termination-recorded-after-the-call",
+        bug="a crash right after TerminateInstances makes the prune limit forget it",
+        file="converge/environment.py",
+        good="""        self.journal.record(self.clock.now(), *asked)  # first: a crash must not make the prune limit forget it
+        self.cloud.terminate([one.instance_id for one in actions])
+""",
+        bad="""        self.cloud.terminate([one.instance_id for one in actions])
+        self.journal.record(self.clock.now(), *asked)
+""",
+        caught_by=("tests/converge/test_environment.py", "-k", "recorded"),
+    ),
+    Mutant(
+        name="claim-overwritten-blindly",
+        bug="writes the claim without looking again, and so undoes a take-over by another installation",
+        file="reconcile.py",
+        good="            if self._ports.chef.claim() != standing:\n",
+        bad="            if False:\n",
+        caught_by=("tests/reconcile/test_attacks.py", "-k", "take_over_during_a_pass"),
+    ),
+    Mutant(
+        name="acts-before-it-accepts",
+        bug="carries the plan out before the revision is durable: after a crash nobody knows what was torn down for",
+        file="reconcile.py",
+        good="""                self._accept(look, look.decision)
+                outcomes = self._converge(look, look.decision)
+""",
+        bad="""                outcomes = self._converge(look, look.decision)
+                self._accept(look, look.decision)
+""",
+        caught_by=("tests/simulation", "-k", "crash"),
+    ),
+    # --- a stale or partial view ---
+    Mutant(
+        name="absence-from-a-failed-page",
+        bug="takes a listing whose page failed for a complete one",
+        file="adapters/ec2.py",
+        good="""            for page in pages:
+                found.update((instance.instance_id, instance) for instance in read_instances(page))
+        return tuple(
+""",
+        bad="""            try:
+                for page in pages:
+                    found.update((instance.instance_id, instance) for instance in read_instances(page))
+            except Exception:
+                pass
+        return tuple(
+""",
+        caught_by=("tests/adapters/test_ec2.py",),
+    ),
+    Mutant(
+        name="unlisted-is-gone",
+        bug="calls a node gone that one listing lacked",
+        file="observe/join.py",
+        good="    elif record.missing_since is not None and at - record.missing_since >= NOT_FOUND_PROOF:\n",
+        bad="    elif True:\n",
+        caught_by=("tests/observe/test_join_gone.py",),
+    ),
+    Mutant(
+        name="not-found-proves-death",
+        bug="believes the first NotFound",
+        file="model/rules.py",
+        good="NOT_FOUND_PROOF: Final = timedelta(hours=1)",
+        bad="NOT_FOUND_PROOF: Final = timedelta(0)",
+        caught_by=("tests/observe/test_join_gone.py", "tests/reconcile/test_trouble.py", "-k", "hour"),
+    ),
+    Mutant(
+        name="unseen-is-missing",
+        bug="launches again what EC2 does not list yet",
+        file="plan/intents.py",
+        good="    return max(0, intent.parameters.count - seen)\n",
+        bad="    return 0 if seen >= 0 else seen\n",
+        caught_by=("tests/plan/test_intents.py",),
+    ),
+    Mutant(
+        name="search-proves-absence",
+        bug="forgets what is left of a dead node in Chef because a lagging search does not show it",
+        file="observe/chef_reading.py",
+        good="    for found_clients in _by_name(chef.clients, dead, reading):\n        reading.clients.update(found_clients)\n",
+        bad="",
+        caught_by=("tests/observe/test_reading.py", "-k", "lags"),
+    ),
+    Mutant(
+        name="untagged-is-ours",
+        bug="goes on treating an instance as ours after somebody took our tag away",
+        file="observe/join.py",
+        good="    return instance.tags.get(tags.FLEET) == work.rules.fleet\n",
+        bad="    return True or bool(work and instance)\n",
+        caught_by=("tests/reconcile/test_trouble.py", "-k", "lost_its_tag"),
+    ),
+    Mutant(
+        name="account-not-asked-again",
+        bug="concludes from another account's listing that ours is empty",
+        file="reconcile.py",
+        good="        if reading.asked and self._ports.cloud.account(afresh=True) != claims.own.account:\n",
+        bad="        if reading.asked and self._ports.cloud.account() != claims.own.account:\n",
+        caught_by=("tests/reconcile/test_attacks.py", "-k", "credentials_that_turn"),
+    ),
+    # --- the wrong things deleted ---
+    Mutant(
+        name="chef-before-ec2",
+        bug="deletes the Chef objects of a node whose instance is only shutting down",
+        file="observe/join.py",
+        good="    if instance.state == InstanceState.TERMINATED:\n        if record.gone_at is None:\n",
+        bad="    if instance.is_dead:\n        if record.gone_at is None:\n",
+        caught_by=("tests/reconcile/test_main_job.py", "-k", "chef_objects_of_a_node_stay"),
+    ),
+    Mutant(
+        name="reused-name",
+        bug="names nodes by number, so that a new one takes the name of a dead one",
+        file="model/names.py",
+        good="""{role}-{instance_id.removeprefix('i-')}")\n""",
+        bad="""{role}-{len(instance_id)}")\n""",
+        caught_by=("tests/model/test_names.py",),
+    ),
+    Mutant(
+        name="rewritten-history-accepted",
+        bug="follows the branch wherever it was pushed",
+        file="source/follow.py",
+        good="    broken = tuple(witness for witness in witnesses if not descends(tip, witness))\n",
+        bad="    broken = tuple(witness for witness in witnesses if False and not descends(tip, witness))\n",
+        caught_by=("tests/source/test_follow.py",),
+    ),
+    Mutant(
+        name="frozen-is-deleted",
+        bug="tears down an environment whose file cannot be read",
+        file="plan/__init__.py",
+        good="    if name in desired.frozen:\n",
+        bad="    if name in desired.frozen and not desired.names:\n",
+        caught_by=("tests/reconcile/test_main_job.py", "-k", "broken_file"),
+    ),
+    Mutant(
+        name="other-fleets-marks",
+        bug="takes another fleet's generated Chef roles for its own",
+        file="plan/chef.py",
+        good="    return owner is not None and owner.fleet == fleet and owner.environment == environment\n",
+        bad="    return owner is not None and bool(fleet) and owner.environment == environment\n",
+        caught_by=("tests/plan/test_chef_objects.py",),
+    ),
+    Mutant(
+        name="claim-of-anybody",
+        bug="works on a fleet that another installation has claimed",
+        file="ports.py",
+        good='        fields = ("installation", "account", "region", "repository", "branch", "path")\n',
+        bad='        fields = ("account", "region", "repository", "branch", "path")\n',
+        caught_by=("tests/reconcile/test_holds.py", "-k", "second_installation"),
+    ),
+    Mutant(
+        name="second-key-accepted",
+        bug="lets whoever comes second register as a node that has its key already",
+        file="adapters/journal/sqlite.py",
+        good="                .where(nodes.c.instance_id == instance_id, nodes.c.public_key.is_(None))\n",
+        bad="                .where(nodes.c.instance_id == instance_id)\n",
+        caught_by=("tests/adapters/test_journal_file.py", "-k", "two_keys"),
+    ),
+)
