@@ -119,7 +119,11 @@ class Reconciler:
             is_stopping=is_stopping,
         )
         self._spec = SpecReader(user_data_limit_bytes=user_data_limit_bytes, policy=settings.policy)
-        self._history = History(ports.repository, folder=settings.repository.path)
+        self._history = History(
+            ports.repository,
+            folder=settings.repository.path,
+            has_default_ttl=settings.rules.default_ttl is not None,
+        )
         self._report = report
         self._knows_claim = knows_claim
         self._jitter = jitter

@@ -6,12 +6,13 @@ No clock, no network, no log: the same inputs give the same plan, and planning i
 from reconciler.model.names import EnvironmentName
 from reconciler.model.plan import EnvironmentPlan, Plan, Stall
 from reconciler.plan.context import Context
-from reconciler.plan.environment import plan_declared, plan_frozen
+from reconciler.plan.environment import plan_frozen
 from reconciler.plan.guard import guard
+from reconciler.plan.lifetime import expires_at, plan_living
 from reconciler.plan.requeue import is_under_way, requeue_after_s
 from reconciler.plan.teardown import plan_undeclared
 
-__all__ = ["Context", "guard", "is_under_way", "plan", "plan_environment"]
+__all__ = ["Context", "expires_at", "guard", "is_under_way", "plan", "plan_environment"]
 
 
 def plan(context: Context) -> Plan:
@@ -40,7 +41,7 @@ def plan_environment(name: EnvironmentName, context: Context) -> EnvironmentPlan
         stall = Stall(reason="Unreadable", message=message, remedy=remedy)
         return EnvironmentPlan(name=name, is_declared=name in desired.environments, stalls=(stall,))
     if name in desired.environments:
-        return plan_declared(desired.environments[name], here, context)
+        return plan_living(desired.environments[name], here, context)
     if not context.observed.is_full and not context.has_begun(name):
         return None
     return plan_undeclared(here, context)

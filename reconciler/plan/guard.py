@@ -15,12 +15,13 @@ from reconciler.model.actions import (
     ReplayLaunch,
     removal,
 )
-from reconciler.model.facts import EnvironmentEnding, Fact, OrphanSighted, TeardownBegan, TeardownItems
+from reconciler.model.facts import EnvironmentEnding, ExpiryNoticed, Fact, OrphanSighted, TeardownBegan, TeardownItems
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Waiting
 from reconciler.model.rules import TAKE_OVER_CAUTION, TAKE_OVER_LAUNCH_PAUSE
 from reconciler.plan.context import Context
 from reconciler.plan.ending import grace, grace_ends_at
 from reconciler.plan.holds import asked_by, digest, hold, removals
+from reconciler.plan.growth import policy
 from reconciler.plan.limits import prune_environments, prune_nodes
 from reconciler.plan.protection import protected_shrinking, protected_teardown
 from reconciler.plan.requeue import requeue_after_s
@@ -61,7 +62,7 @@ _OBSERVING = Blocked(
 def _hold_everything(plan: EnvironmentPlan, everything: Blocked) -> EnvironmentPlan:
     """Nothing is decided either: whoever may not act sets no grace period and no age going."""
     blocked = (replace(everything, actions=plan.actions),) if plan.actions else ()
-    facts = tuple(fact for fact in plan.facts if not isinstance(fact, EnvironmentEnding | OrphanSighted))
+    facts = tuple(fact for fact in plan.facts if not isinstance(fact, EnvironmentEnding | ExpiryNoticed | OrphanSighted))
     return replace(plan, actions=(), blocked=blocked, due_at=None, facts=_not_begun(facts))
 
 
@@ -130,7 +131,8 @@ def _take_over(plan: EnvironmentPlan, context: Context) -> Iterable[Blocked]:
                 actions=launches,
             )
     known = context.memory.environments.get(plan.name)
-    if known is not None and known.teardown_began_at is not None and known.teardown_began_at >= since:
+    began_at = known.teardown_began_at if known is not None and not plan.is_declared else None
+    if began_at is not None and began_at >= since:
         return  # its removal was approved as a whole when it began
     # The Chef objects of a node go with it: whoever approved its termination approved them.
     asked = {one.instance_id for one in context.memory.terminations if one.at >= since}
@@ -150,4 +152,5 @@ _RULES: tuple[Callable[[EnvironmentPlan, Context], Iterable[Blocked]], ...] = (
     protected_teardown,
     protected_shrinking,
     prune_nodes,
+    policy,
 )

@@ -20,12 +20,19 @@ def launch(context: RoleContext, plan: RolePlan, deficit: int, placed: Sequence[
     reason = context.reason("count", f"{role.name}.count {role.count - deficit} → {role.count}", "count")
     if count < deficit:
         reason = context.reason("canary", f"{role.name} lacks {deficit}; {count} is tried first", "count")
-    action = _launch_of(context, count, placed, reason)
-    if action is not None:
-        plan.actions.append(action)
-    else:
+    actions = [_launch_of(context, part, placed, reason) for part in _parts(context, count, role.count - deficit)]
+    plan.actions.extend(action for action in actions if action is not None)
+    if not all(actions):
         offerings = f"{', '.join(role.instance_types)} in {', '.join(role.subnets)}"
         plan.wait(role.name, f"no capacity for {offerings}; tried again within 3 min")
+
+
+def _parts(context: RoleContext, count: int, places: int) -> Sequence[int]:
+    """Where the policy holds growth, what heals is launched apart from it."""
+    if not context.environment.violations:
+        return [count]
+    healing = min(count, max(0, context.memory.settled.get(context.key, 0) - places))
+    return [part for part in (healing, count - healing) if part > 0]
 
 
 def drifted_nodes(placed: Sequence[Node], drifts: Drifts) -> list[Node]:

@@ -17,7 +17,8 @@ def is_protected(name: EnvironmentName, context: Context) -> bool:
     return (
         (known is not None and known.is_protected)
         or any(node.instance.is_protected for node in observed.nodes)
-        or any(mark.protected for mark in observed.owned)
+        # The Chef environment of another one, which it merely uses, says nothing about it.
+        or any(mark.protected for mark in observed.owned if mark.environment == name)
     )
 
 

@@ -34,7 +34,9 @@ def plan_undeclared(observed: ObservedEnvironment, context: Context) -> Environm
     return _sweep(observed, context)
 
 
-def tear_down(observed: ObservedEnvironment, ending: Ending, context: Context) -> EnvironmentPlan:
+def tear_down(
+    observed: ObservedEnvironment, ending: Ending, context: Context, *, reason: Reason | None = None
+) -> EnvironmentPlan:
     """Everything of a known environment goes, whether its file is gone or its lifetime is over.
 
     The plan is the whole removal from the first look on, so that people see it, and may approve it, during the grace
@@ -46,7 +48,7 @@ def tear_down(observed: ObservedEnvironment, ending: Ending, context: Context) -
     if observed.is_empty and name not in context.open_intents:
         facts.extend(receipt(observed, ending, context))
         return EnvironmentPlan(name=name, is_declared=False, facts=(*facts, TeardownEnded(environment=name)))
-    reason = Reason(rule="teardown", detail=ending.why, revision=ending.revision)
+    reason = reason or Reason(rule="teardown", detail=ending.why, revision=ending.revision)
     plan = _remove_all(observed, Cause.TEARDOWN, reason, context)
     facts.extend(_noted(known, ending))
     if _is_bare(observed, context):

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from reconciler.errors import HivequeenError
 from reconciler.model.commits import Commit
-from reconciler.model.desired import Desired
+from reconciler.model.desired import Desired, Environment
 from reconciler.model.memory import Memory
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.ports import Repository
@@ -25,8 +25,13 @@ class Told:
 class History:
     """Asks only about files of which somebody needs to know, and walks only over what is new since it asked last."""
 
-    def __init__(self, repository: Repository, *, folder: str) -> None:
+    def __init__(self, repository: Repository, *, folder: str, has_default_ttl: bool = False) -> None:
+        """
+        Args:
+            has_default_ttl: files that name neither ttl nor expires have a time to live too.
+        """
         self._repository = repository
+        self._has_default_ttl = has_default_ttl
         self._prefix = f"{folder.rstrip('/')}/"  # as the reader writes it before a file's name
         self._commit: Commit | None = None
         self._walked: RevisionId | None = None  # the revision up to which `_lasting` is right
@@ -80,7 +85,7 @@ class History:
         wanted = {
             environment.origin.file.removeprefix(self._prefix)
             for environment in desired.environments.values()
-            if environment.lifetime.ttl is not None
+            if self._counts_from_commit(environment)
         }
         lasting = {path: commit for path, commit in self._lasting.items() if path in wanted}
         if lasting and self._walked != desired.revision:
@@ -91,3 +96,8 @@ class History:
         if unknown := wanted - set(lasting):
             lasting |= self._repository.touched(desired.revision, unknown)
         self._lasting, self._walked = lasting, desired.revision
+
+    def _counts_from_commit(self, environment: Environment) -> bool:
+        life = environment.lifetime
+        is_default = self._has_default_ttl and life.expires_at is None and not environment.protected
+        return life.ttl is not None or is_default
