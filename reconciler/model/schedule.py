@@ -39,6 +39,11 @@ def next_change(schedule: Schedule, now: datetime) -> datetime:
     return stop
 
 
+def last_start(schedule: Schedule, now: datetime) -> datetime:
+    """The newest moment up to `now`, in UTC, at which its nodes were to start."""
+    return _newest(schedule.start, schedule.timezone, now)
+
+
 def cron_trouble(line: str) -> str:
     """Why this is no cron line; "" if it is one, which then comes due again and again."""
     if len(line.split()) != _FIELDS:

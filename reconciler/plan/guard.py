@@ -20,8 +20,8 @@ from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Waiting
 from reconciler.model.rules import TAKE_OVER_CAUTION, TAKE_OVER_LAUNCH_PAUSE
 from reconciler.plan.context import Context
 from reconciler.plan.ending import grace, grace_ends_at
-from reconciler.plan.holds import asked_by, digest, hold, removals
 from reconciler.plan.growth import policy
+from reconciler.plan.holds import asked_by, digest, hold, removals
 from reconciler.plan.limits import prune_environments, prune_nodes
 from reconciler.plan.protection import protected_shrinking, protected_teardown
 from reconciler.plan.requeue import requeue_after_s
@@ -62,7 +62,9 @@ _OBSERVING = Blocked(
 def _hold_everything(plan: EnvironmentPlan, everything: Blocked) -> EnvironmentPlan:
     """Nothing is decided either: whoever may not act sets no grace period and no age going."""
     blocked = (replace(everything, actions=plan.actions),) if plan.actions else ()
-    facts = tuple(fact for fact in plan.facts if not isinstance(fact, EnvironmentEnding | ExpiryNoticed | OrphanSighted))
+    facts = tuple(
+        fact for fact in plan.facts if not isinstance(fact, EnvironmentEnding | ExpiryNoticed | OrphanSighted)
+    )
     return replace(plan, actions=(), blocked=blocked, due_at=None, facts=_not_begun(facts))
 
 

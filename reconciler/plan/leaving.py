@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from reconciler.model.memory import Cause, Trouble
 from reconciler.model.observed import Node, Phase
 from reconciler.plan.role_context import BOOTING, Drifts, RoleContext, RolePlan, changes
+from reconciler.plan.sleeping import wake
 
 
 def remove_failed(
@@ -50,12 +51,16 @@ def remove_never_served(context: RoleContext, plan: RolePlan, placed: list[Node]
 
 
 def settle_stopped(context: RoleContext, plan: RolePlan) -> list[Node]:
-    """A stopped node keeps its place for a while, for somebody may start it again; then it is replaced."""
+    """A stopped node keeps its place for a while, for somebody may start it again, or its schedule does; then it is
+    replaced."""
     keeping = []
+    has_schedule = context.environment.lifetime.schedule is not None
     for node in context.nodes:
         if node.phase != Phase.STOPPED:
             continue
-        if node.odd_since is None or context.now - node.odd_since < context.rules.orphan_age:
+        if wake(context, plan, node):
+            keeping.append(node)
+        elif not has_schedule and (node.odd_since is None or context.now - node.odd_since < context.rules.orphan_age):
             keeping.append(node)
             minutes = int(context.rules.orphan_age.total_seconds() // 60)
             message = (
@@ -64,7 +69,10 @@ def settle_stopped(context: RoleContext, plan: RolePlan) -> list[Node]:
             plan.wait(context.role.name, message)
         else:
             cause = Cause.FAILED if node.was_ready else Cause.NEVER_READY
-            reason = context.reason("stopped", f"{node.instance_id} was stopped by hand and not started again")
+            stopped = (
+                "did not start when its schedule asked" if has_schedule else "was stopped by hand and not started again"
+            )
+            reason = context.reason("stopped", f"{node.instance_id} {stopped}")
             plan.terminate(node, cause, reason)
     return keeping
 

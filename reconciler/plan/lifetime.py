@@ -178,6 +178,4 @@ def _notices(
         return
     given = known.notice if known is not None else None
     if given is None or given.expires_at != expiry.at or given.ahead > ahead:
-        yield ExpiryNoticed(
-            environment=environment.name, notice=ExpiryNotice(expires_at=expiry.at, ahead=ahead)
-        )
+        yield ExpiryNoticed(environment=environment.name, notice=ExpiryNotice(expires_at=expiry.at, ahead=ahead))

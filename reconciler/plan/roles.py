@@ -15,6 +15,7 @@ from reconciler.plan.intents import replay, unseen
 from reconciler.plan.launching import drifted_nodes, launch, replace_oldest
 from reconciler.plan.leaving import remove_excess, remove_failed, remove_never_served, settle_stopped
 from reconciler.plan.role_context import BOOTING, PLACED, RoleContext, RolePlan, lost_stall
+from reconciler.plan.sleeping import sleep, sleeping
 from reconciler.plan.trouble import judge_trouble, most_under_way, say_trouble
 
 
@@ -31,6 +32,16 @@ def plan_role(context: RoleContext) -> RolePlan:
         if node.phase != Phase.LOST and (found := drift(context.role, context.image, node))
     }
     plan.drifted.update((instance_id, tuple(map(_difference, found))) for instance_id, found in drifts.items())
+    unresolved = [
+        one for one in context.world.open_intents.get(context.environment.name, ()) if one.role == context.role.name
+    ]
+    schedule = sleeping(context)
+    if schedule is not None:
+        stopped = [node for node in context.nodes if node.phase == Phase.STOPPED]
+        _repair_tags(context, plan, [*placed, *stopped])
+        sleep(context, plan, schedule, unresolved)
+        _say_what_is_awaited(context, plan, placed)
+        return plan
     trouble = judge_trouble(context, plan, is_replacing=any(n.was_ready for n in placed if n.instance_id in drifts))
     failed, kept = remove_failed(context, plan, trouble)
     placed = remove_never_served(context, plan, placed, drifts)
@@ -38,9 +49,6 @@ def plan_role(context: RoleContext) -> RolePlan:
     _repair_tags(context, plan, [*placed, *kept])
 
     drifted = drifted_nodes(placed, drifts)
-    unresolved = [
-        one for one in context.world.open_intents.get(context.environment.name, ()) if one.role == context.role.name
-    ]
     places = len(placed) + sum(unseen(intent, context.nodes) for intent in unresolved)
     surge = 1 if drifted and context.role.count > 0 else 0
 
