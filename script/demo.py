@@ -3,14 +3,15 @@
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
@@ -37,6 +38,13 @@ roles:
   web: { count: 1 }
   worker: { count: 1 }
 """
+LAUNCH: Final = ("launch", "trial", "--from", "production", "--ttl", "7d", "--set", "roles.web.count=1")
+RACE: Final = """\
+#!/bin/sh
+rm {hook}
+unset $(git rev-parse --local-env-vars)
+exec git -C {colleague} push --quiet
+"""
 
 console = Console(highlight=False)
 
@@ -47,6 +55,7 @@ class Demo:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.clone = directory / "envs"
+        self.colleague = directory / "envs-of-tomas"
         self.config = directory / "sandbox" / "hivequeen.yml"
         self.pushed_at = 0.0
         self._held = ExitStack()
@@ -66,8 +75,7 @@ class Demo:
         self._git(self.directory, "init", "--quiet", "--bare", "--initial-branch=main", str(source))
         self._git(self.directory, "init", "--quiet", "--initial-branch=main", str(self.clone))
         self._git(self.clone, "remote", "add", "origin", str(source))
-        self._git(self.clone, "config", "user.name", "You")
-        self._git(self.clone, "config", "user.email", "you@example.com")
+        self._introduce(self.clone, "You")
         shutil.copytree(ROOT / FOLDER, self.clone / FOLDER)
         self.push("The sample environments")
         self._run("sandbox", "sandbox", "--directory", str(self.config.parent), "--repository", str(source))
@@ -115,8 +123,17 @@ class Demo:
                 raise SystemExit(f"the {name} ended:\n{(self.directory / f'{name}.log').read_text()}")
 
     @staticmethod
-    def _git(directory: Path, *arguments: str) -> None:
-        subprocess.run(["git", *arguments], cwd=directory, check=True, stdin=subprocess.DEVNULL)
+    def _git(directory: Path, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=directory, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+        return done.stdout.strip()
+
+    def _introduce(self, clone: Path, name: str) -> None:
+        """Who commits there. What the visitor has set up for their own work, keys and hooks, stays out of it."""
+        own = {"user.name": name, "user.email": f"{name.lower()}@example.com"}
+        for key, value in {**own, "commit.gpgSign": "false", "core.hooksPath": str(clone / ".git/hooks")}.items():
+            self._git(clone, "config", key, value)
 
     # --- what a person does ---
 
@@ -130,6 +147,27 @@ class Demo:
         self._git(self.clone, "add", "--all")
         self._git(self.clone, "commit", "--quiet", "--message", message)
         self._git(self.clone, "push", "--quiet", "--set-upstream", "origin", "main")
+
+    def pull(self) -> None:
+        self._git(self.clone, "pull", "--quiet", "--rebase")
+
+    def let_tomas_be_faster(self) -> str:
+        """Tomas commits in a clone of his own, and pushes it when the next push of ours is on its way. His commit."""
+        self._git(self.directory, "clone", "--quiet", str(self.directory / "envs.git"), str(self.colleague))
+        self._introduce(self.colleague, "Tomas")
+        (self.colleague / "README.md").write_text("One file is one environment.\n")
+        self._git(self.colleague, "add", "README.md")
+        self._git(self.colleague, "commit", "--quiet", "--message", "Say what this is")
+        hook = self.clone / ".git/hooks/pre-push"  # git runs it after our commit was made, before it is sent
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(RACE.format(hook=shlex.quote(str(hook)), colleague=shlex.quote(str(self.colleague))))
+        hook.chmod(0o755)
+        return self._git(self.colleague, "rev-parse", "HEAD")
+
+    def pushed(self) -> list[tuple[str, str]]:
+        """The commits of the repository, newest first: author and id."""
+        told = self._git(self.directory / "envs.git", "log", "--format=%an %H", "main")
+        return [(author, commit) for author, _, commit in (line.partition(" ") for line in told.splitlines())]
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -164,16 +202,29 @@ class Witness:
             settings=settings.chef, fleet=settings.fleet, clock=SystemClock(), count=lambda *_: None
         )
 
-    def instances(self) -> Mapping[str, str]:
-        """Running ones: id → `environment/role`."""
-        found = {}
+    def _running(self) -> Iterator[tuple[Mapping[str, Any], str, str]]:
+        """Instances, each with its environment and role."""
         for page in self._ec2.get_paginator("describe_instances").paginate():
             for reservation in page["Reservations"]:
                 for instance in reservation["Instances"]:
                     tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
                     if instance["State"]["Name"] == "running":
-                        key = f"{tags['hivequeen:environment']}/{tags['hivequeen:role']}"
-                        found[instance["InstanceId"]] = key
+                        yield instance, tags["hivequeen:environment"], tags["hivequeen:role"]
+
+    def instances(self) -> Mapping[str, str]:
+        """Running ones: id → `environment/role`."""
+        return {instance["InstanceId"]: f"{name}/{role}" for instance, name, role in self._running()}
+
+    def make_up(self, environment: str) -> Mapping[str, set[tuple[str, ...]]]:
+        """By role, what its nodes consist of: the image, then what Chef runs there, its roles expanded."""
+        nodes, roles = self._chef.nodes(), self._chef.roles()
+        expanded = {f"role[{name}]": role.run_list for name, role in roles.items()}
+        found = defaultdict(set)
+        for instance, name, role in self._running():
+            if name == environment:
+                node = nodes[f"{name}-{role}-{instance['InstanceId'].removeprefix('i-')}"]
+                recipes = [recipe for item in node.run_list for recipe in expanded.get(item, (item,))]
+                found[role].add((instance["ImageId"], *recipes))
         return found
 
     def counts(self) -> Mapping[str, int]:
@@ -209,6 +260,7 @@ class Story:
         self._demo.push("Add my-feature")
         self._want |= {"my-feature/web": 1, "my-feature/worker": 1}
         self._step("a committed six-line file becomes an environment", self._is_as_wanted)
+        self._check_likeness("my-feature")
 
         self._demo.write("my-feature", FEATURE.replace("web: { count: 1 }", "web: { count: 3 }"))
         self._demo.push("Scale my-feature")
@@ -226,7 +278,53 @@ class Story:
         del self._want["my-feature/web"], self._want["my-feature/worker"]
         self._step("a deleted file removes its nodes and its Chef objects", self._is_as_wanted)
         self._check("and nothing of anyone else's", self._witness.instances() == before)
+
+        self._tell_commands(before)
         self._step("nothing is left to do", lambda: self._demo.command("plan").returncode == 0)
+
+    def _tell_commands(self, before: Mapping[str, str]) -> None:
+        """A life by command, in a person's clone."""
+        file = self._demo.clone / FOLDER / "trial.yml"
+        others = self._demo.let_tomas_be_faster()
+        self._command(*LAUNCH, "--wait")
+        self._want |= {"trial/web": 1, "trial/worker": 1}
+        (author, _), (_, parent) = self._demo.pushed()[:2]
+        self._check("somebody's push came first; ours was rebased onto it", (author, parent) == ("You", others))
+        self._check("it is up when the command returns", self._is_as_wanted())
+        self._check_likeness("trial")
+        launched = self._witness.instances()
+
+        self._demo.pull()
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+        self._check("its file has six lines", len(lines) == 6 and "ttl: 7d" in lines)  # noqa: PLR2004  as it says
+        self._command("extend", "trial", "3d")
+        self._check("its file says ten days", "ttl: 10d" in file.read_text().splitlines())
+        newest = self._demo.pushed()[0][1]
+        self._step(
+            "the daemon has read it", lambda: self._demo.ask("show", "trial")["environment"]["revision"] == newest
+        )
+        self._check("and launched nothing", self._witness.instances() == launched)
+
+        self._command("teardown", "trial", "--wait")
+        del self._want["trial/web"], self._want["trial/worker"]
+        self._check("its file is gone", not file.exists())
+        self._check("so is all of it in EC2 and Chef", self._is_as_wanted())
+        self._check("and nothing of anyone else's", self._witness.instances() == before)
+
+    def _check_likeness(self, name: str) -> None:
+        alike = self._witness.make_up(name) == self._witness.make_up("production")
+        self._check("with production's roles, run lists and images, one node each", alike)
+
+    def _command(self, *arguments: str) -> None:
+        """As a person types it, in their clone; nobody is there to be asked."""
+        typed = f"hivequeen {shlex.join(arguments)} --yes"
+        began = time.monotonic()
+        with console.status(typed):
+            done = self._demo.command(*arguments, "--yes", "--repository", str(self._demo.clone))
+        if done.returncode:
+            console.print(done.stdout + done.stderr, markup=False)
+            self._fail(typed)
+        console.print(f"[green]✓[/] [bold]{typed}[/] [dim]{time.monotonic() - began:.1f} s[/]", soft_wrap=True)
 
     def _is_as_wanted(self) -> bool:
         roles = {key.replace("/", "-") for key in self._want}
@@ -291,20 +389,37 @@ def watch(demo: Demo) -> None:
     alias = f"{HIVEQUEEN} --config {demo.config}"
     metrics = f"curl -s http://{load(demo.config).listen.operators}/metrics | grep ^hivequeen_nodes"
     console.print("\nEverything is up. Try this in another terminal:\n")
-    for command, remark in (
-        (f"cd {demo.clone}", ""),
-        (f"alias hivequeen='{alias}'", ""),
-        ("", ""),
-        (f"cp {FOLDER}/checkout.yml {FOLDER}/mine.yml", "six lines are an environment"),
-        ("git add . && git commit -qm Mine && git push -q", ""),
-        ("hivequeen status", "its nodes boot and enroll"),
-        ("hivequeen show mine", ""),
-        (f"git rm -q {FOLDER}/mine.yml && git commit -qm Done && git push -q", ""),
-        ("hivequeen events mine --follow", "and watch it go; Ctrl-C"),
-        ("", ""),
-        (metrics, ""),
+    for heading, commands in (
+        ("", (f"cd {demo.clone}", f"alias hivequeen='{alias}'")),
+        (
+            "An environment like production, in six lines:",
+            (
+                f"hivequeen {shlex.join(LAUNCH)} --wait",
+                "hivequeen explain trial",
+                "hivequeen why trial",
+            ),
+        ),
+        (
+            "A change as a reviewer sees it, then for real:",
+            (
+                f"sed -i 's/count: 1/count: 3/' {FOLDER}/trial.yml && git commit -qam 'More web nodes'",
+                "hivequeen plan --diff origin/main..HEAD",
+                "git push -q && hivequeen status",
+            ),
+        ),
+        (
+            "And its end:",
+            (
+                "hivequeen teardown trial --wait",
+                "hivequeen events trial",
+                metrics,
+            ),
+        ),
     ):
-        console.print(f"  [bold]{command:<50}[/] [dim]{f'# {remark}' if remark else ''}[/]".rstrip(), soft_wrap=True)
+        if heading:
+            console.print(f"\n[dim]{heading}[/]")
+        for command in commands:
+            console.print(f"  [bold]{command}[/]", soft_wrap=True)
     console.print(f"\nCtrl-C ends it all and removes {demo.directory}.", soft_wrap=True)
     signal.pause()
 
