@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from reconciler.model.actions import DeleteChefRole, LaunchNodes, TerminateNode
-from reconciler.model.commits import Commit
 from reconciler.model.desired import Environment, Lifetime
 from reconciler.model.facts import (
     EndingCancelled,
@@ -79,7 +78,7 @@ def seen(
     rules: Rules = RULES,
     **changes: Any,
 ) -> Context:
-    touched: dict[str, Commit] = {} if age is None else {"checkout.yml": commit(at=NOW - age)}
+    touched = {} if age is None else {"checkout.yml": commit(at=NOW - age)}
     return context(desired(home), observed(world), journal or remembered(), rules=rules, touched=touched, **changes)
 
 
