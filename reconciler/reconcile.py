@@ -54,7 +54,8 @@ from reconciler.settings import Settings
 from reconciler.source.claim import judge, own_claim
 from reconciler.source.follow import Followed, choose
 from reconciler.source.history import History
-from reconciler.spec import SpecReader
+from reconciler.source.retire import Retirement, retired
+from reconciler.spec import MonthlyCost, SpecReader
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class Reconciler:
         report: Callable[[Pass], None] = lambda _: None,
         is_stopping: Callable[[], bool] = lambda: False,
         knows_claim: bool = True,
+        monthly_cost: MonthlyCost | None = None,
         new_token: Callable[[], IntentToken] = lambda: IntentToken(f"hq-{secrets.token_hex(16)}"),
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -97,6 +99,7 @@ class Reconciler:
             is_stopping: asked between actions; true ends the pass early.
             knows_claim: false where the journal is a stand-in for one that cannot be read: whose the fleet is does not
                 show then, and only previews may be made.
+            monthly_cost: what an environment costs, for the policy; without it, its bounds of cost are not applied.
             new_token: a client token that was never used, at most 64 ASCII characters.
             jitter: a number from 0 to 1, which spreads retries.
         """
@@ -118,12 +121,15 @@ class Reconciler:
             first_boot=first_boot,
             is_stopping=is_stopping,
         )
-        self._spec = SpecReader(user_data_limit_bytes=user_data_limit_bytes, policy=settings.policy)
+        self._spec = SpecReader(
+            user_data_limit_bytes=user_data_limit_bytes, policy=settings.policy, monthly_cost=monthly_cost
+        )
         self._history = History(
             ports.repository,
             folder=settings.repository.path,
             has_default_ttl=settings.rules.default_ttl is not None,
         )
+        self._retirement = Retirement(ports.repository, folder=settings.repository.path)
         self._report = report
         self._knows_claim = knows_claim
         self._jitter = jitter
@@ -156,6 +162,7 @@ class Reconciler:
                 self._accept(look, look.decision)
                 outcomes = self._converge(look, look.decision)
                 self._note_setbacks(look, look.decision, outcomes)
+                self._retire(look, look.decision)
             except HivequeenError as error:
                 look.failures.append(failure_of("converge", error))
         done = self._pass_of(look, outcomes)
@@ -438,6 +445,15 @@ class Reconciler:
         if found:
             self._ports.journal.record(now, *found)
             look.facts.extend(found)
+
+    def _retire(self, look: Look, decision: Decision) -> None:
+        """Where settings allow it, the file of an expired environment goes when nothing else of it is left."""
+        if not self._settings.lifetimes.remove_files or self._may_not_write is not None:
+            return
+        for name in retired(decision.desired, decision.observed, decision.memory, self._rules):
+            trouble = self._retirement.retire(decision.desired, name)
+            if trouble is not None:
+                look.failures.append(replace(failure_of("source", trouble), environment=name))
 
     # --- telling ----------------------------------------------------------------------------------------------------
 

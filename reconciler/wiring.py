@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+from reconciler import prices
 from reconciler.adapters.chef import PyChefServer
 from reconciler.adapters.clock import SystemClock
 from reconciler.adapters.ec2 import Ec2
@@ -42,6 +43,8 @@ from reconciler.enroll.register import Enrollment
 from reconciler.enroll.report import FirstRuns
 from reconciler.errors import SettingsError, Stalled
 from reconciler.listener import Server, Tls
+from reconciler.model.cost import monthly_cost
+from reconciler.model.desired import Environment
 from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Pass, Scope
 from reconciler.ports import RequestCounter
@@ -49,6 +52,7 @@ from reconciler.reconcile import Ports, Reconciler
 from reconciler.report import logs
 from reconciler.report.metrics import Metrics
 from reconciler.settings import Settings, load
+from reconciler.spec import MonthlyCost
 from reconciler.web.nodes import create_nodes_app
 from reconciler.web.operators import create_operators_app
 
@@ -102,7 +106,22 @@ def _reconciler(
         report=report,
         is_stopping=is_stopping,
         knows_claim=knows_claim,
+        monthly_cost=_reckoner(settings),
     )
+
+
+def _reckoner(settings: Settings) -> MonthlyCost | None:
+    """What an environment costs a month by the price table; None where the policy bounds no cost."""
+    policy = settings.policy
+    if policy.monthly_cost_per_environment is None and policy.monthly_cost_in_total is None:
+        return None
+    table = prices.load(settings.prices)
+
+    def cost(environment: Environment) -> float | None:
+        usd = monthly_cost(environment, table, settings.aws.region).usd_per_month
+        return None if usd is None else float(usd)
+
+    return cost
 
 
 def _lock(state: Path) -> Lock:

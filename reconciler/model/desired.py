@@ -101,6 +101,7 @@ class Environment:
 
     name: EnvironmentName
     origin: Origin  # its own file, first line
+    parents: tuple[str, ...] = field(default=(), compare=False)  # stems that it extends, the nearest first
     project: str
     owner: str
     branch: str  # of the application

@@ -97,12 +97,15 @@ def holding_themselves(name: EnvironmentName, document: Document, merged: Merged
             )
 
 
-def assemble(name: EnvironmentName, document: Document, merged: Merged) -> Environment:
+def assemble(
+    name: EnvironmentName, document: Document, merged: Merged, *, parents: tuple[str, ...] = ()
+) -> Environment:
     """The environment of values without findings."""
     tree = cast("Mapping[str, Any]", merged.top.tree)  # the schema has checked every type
     chef_environment = tree.get("chef_environment")
     return Environment(
         name=name,
+        parents=parents,
         origin=Origin(file=document.file, line=1),
         project=tree["project"],
         owner=tree["owner"],

@@ -110,7 +110,7 @@ class SpecReader:
         findings = tuple(sorted({*own.findings, *resolved.findings}))
         if findings or resolved.merged is None:
             return _Built(environment=None, findings=findings)
-        environment = assemble(name, own.document, resolved.merged)
+        environment = assemble(name, own.document, resolved.merged, parents=files.chains[name].stems[1:])
         violations = self._judge.judge(environment, resolved.merged)
         return _Built(environment=replace(environment, violations=violations), findings=())
 
