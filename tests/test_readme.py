@@ -3,6 +3,8 @@
 `python -m tests.test_readme` writes the outputs that the program gives now into README.
 """
 
+import hashlib
+import hmac
 import json
 import re
 import subprocess
@@ -15,10 +17,15 @@ import pytest
 import typer
 import yaml
 
+from reconciler.adapters.webhook import HttpWebhook
 from reconciler.cli.app import app
 from reconciler.model.conditions import ConditionType
 from reconciler.report.metrics import OPERATIONS, Metrics
-from reconciler.settings import Settings, load
+from reconciler.settings import Receiver, Settings, load
+from tests.adapters.chef.scripted import Answer, scripted
+from tests.fakes.clock import FakeClock
+from tests.mutants.mutants import MUTANTS
+from tests.simulation.invariants import RULES
 from tests.stories.installation import Installation
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -82,6 +89,18 @@ def findings_output(directory: Path) -> str:
     return told.stdout
 
 
+def explain_output() -> str:
+    told = subprocess.run(
+        [sys.executable, "-m", "reconciler", "explain", "checkout", "roles.web"],
+        cwd=ROOT,
+        env={"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return told.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("stories")
 def test_the_plan_shown_is_the_plan_made(tmp_path: Path) -> None:
@@ -90,6 +109,10 @@ def test_the_plan_shown_is_the_plan_made(tmp_path: Path) -> None:
 
 def test_the_findings_shown_are_the_findings_told(tmp_path: Path) -> None:
     assert block("findings") == "$ hivequeen validate\n" + findings_output(tmp_path)
+
+
+def test_the_explanation_shown_is_the_one_given() -> None:
+    assert block("explain") == "$ hivequeen explain checkout roles.web\n" + explain_output()
 
 
 def test_the_six_lines_are_those_of_the_sample() -> None:
@@ -108,13 +131,61 @@ def test_every_test_that_a_claim_names_exists() -> None:
     assert named <= defined
 
 
+def test_every_claim_of_what_never_happens_names_a_test() -> None:
+    rows = re.findall(r"^\| (?!never \|)(\w.*) \|$", section("What it will never do"), re.MULTILINE)
+    assert len(rows) > 12
+    assert [row for row in rows if not re.search(r"`test_\w+`$", row)] == []
+
+
+def test_every_rule_in_italics_is_one_that_the_simulation_checks() -> None:
+    named = re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", section("What it will never do"))
+    assert set(named) - {"italics", "no commit asked for"} <= set(RULES)
+
+
+def test_the_files_and_mutants_that_the_proof_names_exist() -> None:
+    proof = section("How that is proved")
+    for path in re.findall(r"`((?:tests|script)/[\w./]+)", proof):
+        assert (ROOT / path).exists(), path
+    assert set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", proof)) <= {mutant.name for mutant in MUTANTS}
+
+
+def test_every_document_that_is_linked_exists() -> None:
+    for path in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (ROOT / path).exists(), path
+
+
+def test_every_section_that_is_linked_exists() -> None:
+    titles = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
+
+
+def test_the_signature_check_that_is_shown_accepts_what_is_sent(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```python\n(.*?)```", section("Being told"), re.DOTALL)
+    (tmp_path / "secret").write_text("tell nobody\n")
+    with scripted(Answer(200, b"ok"), Answer(200, b"ok")) as server:
+        (tmp_path / "url").write_text(server.url)
+        receiver = Receiver(
+            name="chat", url_file=tmp_path / "url", secret_file=tmp_path / "secret", on=frozenset({"ready"})
+        )
+        HttpWebhook(receiver, clock=FakeClock()).post({"text": "checkout is ready"}, key="1")
+    (asked,) = server.asked
+    for body, is_genuine in ((asked.body, True), (asked.body + b" ", False)):
+        names = {"hmac": hmac, "hashlib": hashlib, "secret": b"tell nobody", "headers": asked.headers, "body": body}
+        exec(shown, names)
+        assert names["genuine"] is is_genuine
+
+
 def test_every_command_is_listed_with_options_that_it_has() -> None:
     click = typer.main.get_command(app)
     commands: dict[str, Any] = getattr(click, "commands")  # noqa: B009  the class of groups is private to Typer
     listed = dict.fromkeys(re.findall(r"`hivequeen (\w+)", section("Commands")))
     assert set(listed) == set(commands)
-    for name, rest in re.findall(r"`hivequeen (\w+)([^`]*)`", section("Commands")):
-        known = {option for parameter in commands[name].params for option in parameter.opts}
+    for name, rest in re.findall(r"`hivequeen (\w+)([^`]*)`", TEXT.replace("\\|", "|")):
+        command = commands[name]
+        for word in rest.split():
+            command = getattr(command, "commands", {}).get(word, command)
+        known = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) - {"--all"} <= known | {"--install-completion"}
 
 
@@ -165,6 +236,10 @@ def test_the_defaults_in_the_settings_table_are_the_programs(tmp_path: Path) -> 
         f"{settings.deadlines.launch_s / 60:.0f}m",
         f"{settings.deadlines.bootstrap_s / 60:.0f}m",
         f"{settings.chef.interval_s / 60:.0f}m",
+        f"`teardown.grace` | `{settings.teardown.grace_s / 60:.0f}m`",
+        f"`quarantine` | `{settings.quarantine_s:.0f}s`",
+        ", ".join(f"{notice_s / 3600:.0f}h" for notice_s in reversed(settings.lifetimes.notices_s)),
+        f"`lifetimes.remove_files` | `{str(settings.lifetimes.remove_files).lower()}`",
         f"{settings.limits.orphan_age_s / 60:.0f}m",
         f"{settings.limits.nodes_least}, {settings.limits.nodes_share:g}",
         f"{settings.limits.environments_least}, {settings.limits.environments_share:g}",
@@ -208,6 +283,7 @@ def write() -> None:
     for name, output in (
         ("plan", "$ hivequeen plan checkout\n" + plan_output(Path(tempfile.mkdtemp()))),
         ("findings", "$ hivequeen validate\n" + findings_output(Path(tempfile.mkdtemp()))),
+        ("explain", "$ hivequeen explain checkout roles.web\n" + explain_output()),
     ):
         pattern = rf"(<!-- {name} -->\n```\n).*?(```\n<!-- /{name} -->)"
         text = re.sub(pattern, lambda found, output=output: found[1] + output + found[2], text, flags=re.DOTALL)  # type: ignore[misc]
