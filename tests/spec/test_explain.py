@@ -1,5 +1,6 @@
 """`explain`: the merged spec, and a source for every value of it that really holds it."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,11 @@ def test_a_link_and_what_is_too_large_are_only_told(tmp_path: Path) -> None:
 
 # --- laws -----------------------------------------------------------------------------------------------------------
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8) | st.sampled_from(
+# PyYAML leaves 08 without quotes, for to it that is no number; the reader asks for quotes, for to others it is one.
+PLAIN_NUMBER = re.compile(r"[-+.0-9]+")
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8).filter(
+    lambda text: PLAIN_NUMBER.match(text) is None
+) | st.sampled_from(
     [
         "yes",
         "1e3",
