@@ -387,7 +387,7 @@ def watch(demo: Demo) -> None:
                 break
             time.sleep(0.3)
     alias = f"{HIVEQUEEN} --config {demo.config}"
-    metrics = f"curl -s http://{load(demo.config).listen.operators}/metrics | grep ^hivequeen_nodes"
+    metrics = f"curl -s http://{load(demo.config).listen.operators}/metrics | grep 'phase=\"ready\"'"
     console.print("\nEverything is up. Try this in another terminal:\n")
     for heading, commands in (
         ("", (f"cd {demo.clone}", f"alias hivequeen='{alias}'")),
