@@ -71,12 +71,19 @@ def _expiry(environment: Environment, context: Context) -> _Expiry | None:
         found.append(_Expiry(at=life.expires_at, why="its date of expiry", origin=origin, commit=touched))
     if life.ttl is not None and touched is not None:
         origin = environment.origins.get("ttl", environment.origin)
-        found.append(_Expiry(at=touched.at + life.ttl, why=f"its ttl of {life.ttl}", origin=origin, commit=touched))
+        found.append(
+            _Expiry(at=touched.at + life.ttl, why=f"its ttl of {_shown(life.ttl)}", origin=origin, commit=touched)
+        )
     default = _default_ttl(environment, context)
     if default is not None and touched is not None:
-        why = f"the default ttl of {default}"
+        why = f"the default ttl of {_shown(default)}"
         found.append(_Expiry(at=touched.at + default, why=why, origin=environment.origin, commit=touched))
     return min(found, key=lambda one: one.at, default=None)
+
+
+def _shown(span: timedelta) -> str:
+    """`7 days`, `2:00:00`."""
+    return str(span).removesuffix(", 0:00:00")
 
 
 def _never_expires(environment: Environment, context: Context) -> bool:

@@ -154,7 +154,7 @@ def test_it_is_torn_down_by_the_same_steps_and_the_reason_names_the_line() -> No
         file="environments.d/checkout.yml",
     )
     assert {str(action.reason) for action in made.actions} == {
-        "expired: its ttl of 1 day, 0:00:00 ended on 2026-11-01 12:00 UTC (environments.d/checkout.yml:4 at 55555555)"
+        "expired: its ttl of 1 day ended on 2026-11-01 12:00 UTC (environments.d/checkout.yml:4 at 55555555)"
     }
     assert {action.cause for action in made.actions if isinstance(action, TerminateNode)} == {Cause.TEARDOWN}
 

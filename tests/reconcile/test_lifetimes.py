@@ -39,9 +39,9 @@ def run(world: World, hours: float, *, every_s: float = 300) -> list[Pass]:
     for _ in range(round(hours * 3600 / every_s)):
         world.clock.advance(every_s)
         world.boot()
-        for name in tuple(world.chef.stored_nodes):
-            if any(one.name == name for one in world.journal.recall(world.clock.now()).nodes.values()):
-                world.run_chef(name)
+        known = {one.name for one in world.journal.recall(world.clock.now()).nodes.values()}
+        for name in known & set(world.chef.stored_nodes):
+            world.run_chef(name)
         made.append(world.reconcile())
         assert not made[-1].failures, world.describe(made[-1])
     return made
