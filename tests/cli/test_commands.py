@@ -18,6 +18,7 @@ from reconciler.adapters.journal import SqliteJournal
 from reconciler.cli import invoke
 from reconciler.cli.hold import moment
 from reconciler.cli.look import since
+from reconciler.cli.reconcile import pause_s
 from reconciler.daemon import answers, requests
 from reconciler.daemon.lock import Lock
 from reconciler.errors import Refused
@@ -121,6 +122,41 @@ def test_reconcile_asks_for_its_scope_and_refreshes_images_once(daemon: Scripted
         requests.MakePass(environments=(CHECKOUT,)),
         requests.MakePass(environments=(CHECKOUT,)),
     ]
+
+
+def in_grace() -> dict[str, Any]:
+    grace = Blocked(guard=Guard.GRACE, message="checkout is torn down at 12:05:00", remedy="git revert", until=NOW)
+    return answers.passed(made(EnvironmentPlan(name=CHECKOUT, is_declared=False, blocked=(grace,))))
+
+
+@pytest.mark.parametrize("command", ["plan", "reconcile"])
+def test_a_grace_period_is_a_change_that_is_pending(
+    daemon: ScriptedDaemon, config: Path, capsys: Captured, command: str
+) -> None:
+    daemon.answers = {requests.AskPlan: in_grace(), requests.MakePass: in_grace()}
+    assert hivequeen(config, command) == 2
+    shown = capsys.readouterr().out
+    assert "ending: checkout is torn down at 12:05:00" in shown
+    assert "→ git revert" in shown
+
+
+def test_waiting_through_a_grace_period_says_it_once(daemon: ScriptedDaemon, config: Path, capsys: Captured) -> None:
+    waiting = {**in_grace(), "requeue_after_s": 0.01}
+    daemon.answers = {requests.MakePass: [waiting, waiting, waiting, answers.passed(made(IDLE))]}
+    assert hivequeen(config, "reconcile", "--wait") == 0
+    assert capsys.readouterr().out.count("is torn down") == 1
+
+
+@pytest.mark.parametrize(
+    ("made_so", "requeue_after_s", "expected_s"),
+    [(in_grace(), 300.0, 15.0), (in_grace(), 3.0, 3.0), (in_grace(), None, 2.0)]
+    + [(answers.passed(made(plan)), 300.0, 2.0) for plan in (BUSY, WAITING)]
+    + [({**answers.passed(made()), "plan": None}, None, 2.0)],
+)
+def test_the_next_pass_is_soon_unless_only_a_moment_is_awaited(
+    made_so: dict[str, Any], requeue_after_s: float | None, expected_s: float
+) -> None:
+    assert pause_s({**made_so, "requeue_after_s": requeue_after_s}) == expected_s
 
 
 @pytest.mark.parametrize(("plan", "code"), [(HELD, 3), (STALLED, 1)])

@@ -179,6 +179,20 @@ def test_status_show_and_events_fit_their_schemas(journal: SqliteJournal) -> Non
     assert [event["actor"] for event in told["events"]] == ["jessica"]
 
 
+def test_why_is_answered_from_the_last_passes_and_from_the_journal(journal: SqliteJournal) -> None:
+    office = Office(journal, HELD)
+    remembered = office.ask(requests.AskWhy(target="checkout"))
+    check(remembered, "why.schema.json")
+    assert remembered["missing"] != []
+    office.latest.keep(HELD)
+    known = office.ask(requests.AskWhy(target="checkout"))
+    check(known, "why.schema.json")
+    assert known["missing"] == []
+    assert f"hivequeen approve {DIGEST[:12]}" in {one["remedy"] for one in known["statements"]}
+    with pytest.raises(Stalled, match="no environment or node is called chekout"):
+        office.ask(requests.AskWhy(target="chekout"))
+
+
 def test_status_without_a_pass_is_what_the_journal_remembers(journal: SqliteJournal) -> None:
     status = Office(journal, IDLE).ask(requests.AskStatus())
     check(status, "status.schema.json")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from reconciler.daemon.latest import Latest
 from reconciler.daemon.verdict import Verdict, verdict
 from reconciler.model.actions import DeleteChefEnvironment, Reason
+from reconciler.model.commits import Commit
 from reconciler.model.names import ChefName, EnvironmentName, RevisionId
 from reconciler.model.observed import Observed, ObservedEnvironment
 from reconciler.model.passes import Failure, Outcome, Pass, Result, Scope
@@ -73,6 +75,17 @@ def test_a_scoped_pass_replaces_its_environments_and_keeps_the_others() -> None:
     assert set(latest.whole.observed.environments) == {CHECKOUT, STAGING}
 
 
+def test_who_made_the_revision_goes_with_it() -> None:
+    latest = Latest()
+    commits = {one: Commit(revision=one, author=one[:1], subject="", at=NOW) for one in (OLD, NEW)}
+    latest.keep(replace(made(IDLE), commit=commits[OLD]))
+    latest.keep(failed())
+    assert latest.whole is not None
+    assert latest.whole.commit == commits[OLD]
+    latest.keep(replace(made(BUSY, scope=frozenset({CHECKOUT}), revision=NEW), commit=commits[NEW]))
+    assert (latest.whole.revision, latest.whole.commit) == (NEW, commits[NEW])
+
+
 def test_an_environment_that_its_scoped_pass_does_not_show_is_gone() -> None:
     latest = Latest()
     latest.keep(made(IDLE, EnvironmentPlan(name=STAGING)))
@@ -101,6 +114,7 @@ def test_the_next_pass_that_succeeds_forgets_the_failure() -> None:
 
 
 OBSERVING = Blocked(guard=Guard.OBSERVE_MODE, message="", remedy="", actions=(ACTION,))
+GRACE = Blocked(guard=Guard.GRACE, message="", remedy="", until=NOW, actions=(ACTION,))
 HELD = Blocked(guard=Guard.PROTECTED, message="", remedy="", digest="abc")
 
 
@@ -115,6 +129,8 @@ HELD = Blocked(guard=Guard.PROTECTED, message="", remedy="", digest="abc")
         (made(BUSY, outcomes=(Outcome(action=ACTION, result=Result.UNKNOWN),)), Verdict.PENDING),
         (made(EnvironmentPlan(name=CHECKOUT, actions=(ACTION,), blocked=(HELD,))), Verdict.HELD),
         (made(IDLE, blocked=(HELD,)), Verdict.HELD),
+        (made(EnvironmentPlan(name=CHECKOUT, is_declared=False, blocked=(GRACE,))), Verdict.PENDING),
+        (made(EnvironmentPlan(name=CHECKOUT, is_declared=False, blocked=(GRACE, HELD))), Verdict.HELD),
         (made(EnvironmentPlan(name=CHECKOUT, stalls=(Stall(reason="", message="", remedy=""),))), Verdict.FAILED),
         (made(BUSY, outcomes=(Outcome(action=ACTION, result=Result.REFUSED),)), Verdict.PENDING),
         (made(BUSY, outcomes=(Outcome(action=ACTION, result=Result.REFUSED, needs_person=True),)), Verdict.FAILED),

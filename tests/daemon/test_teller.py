@@ -8,10 +8,11 @@ import pytest
 from reconciler.adapters.journal import SqliteJournal
 from reconciler.daemon.teller import Teller
 from reconciler.model.actions import Batch, LaunchNodes, Reason
-from reconciler.model.conditions import Condition, ConditionType
+from reconciler.model.conditions import Condition, ConditionType, Event
 from reconciler.model.desired import ImageById, Role
+from reconciler.model.event_kinds import EventKind
 from reconciler.model.facts import NodeReady
-from reconciler.model.memory import Memory, NodeRecord
+from reconciler.model.memory import Memory, NodeRecord, Suspension
 from reconciler.model.names import (
     EnvironmentName,
     ImageId,
@@ -21,7 +22,7 @@ from reconciler.model.names import (
     RoleName,
 )
 from reconciler.model.passes import Outcome, Pass, Result
-from reconciler.model.plan import EnvironmentPlan, Waiting
+from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Waiting
 from reconciler.report.metrics import Metrics
 from tests.daemon.test_latest import CHECKOUT, FAILURE, NOW, made
 
@@ -99,6 +100,45 @@ def test_a_failure_is_a_condition_and_an_event_once(teller: Teller, journal: Cou
     teller.tell(failed)
     assert truth(journal, ConditionType.DEGRADED)[None]
     assert len([event for event in journal.events() if "throttled" in event.message]) == 1
+
+
+def suspended(until: datetime | None) -> Pass:
+    suspension = Suspension(environment=CHECKOUT, reason="sale", actor="ops", since=NOW, until=until)
+    memory = Memory(installation=InstallationId("x"), suspensions=(suspension,))
+    return replace(made(EnvironmentPlan(name=CHECKOUT)), memory=memory)
+
+
+def test_a_suspension_that_ends_by_itself_is_told_and_metered(
+    teller: Teller, journal: CountingJournal, metrics: Metrics
+) -> None:
+    teller.tell(suspended(NOW + timedelta(hours=1)))
+    assert b'hivequeen_suspended_since_timestamp_seconds{environment="checkout"}' in metrics.render()
+    teller.tell(replace(made(EnvironmentPlan(name=CHECKOUT)), memory=Memory(installation=InstallationId("x"))))
+    ended = [event for event in journal.events() if event.kind == EventKind.SUSPENSION_ENDED]
+    assert [(one.environment, one.message) for one in ended] == [
+        (CHECKOUT, "over: suspended by ops until 2026-11-01 01:00 UTC: sale")
+    ]
+    assert b"hivequeen_suspended_since_timestamp_seconds{" not in metrics.render()
+
+
+def test_a_suspension_that_somebody_ended_was_told_with_their_name(teller: Teller, journal: CountingJournal) -> None:
+    for kind, actor in ((EventKind.SUSPENDED, "ops"), (EventKind.RESUMED, "maria")):
+        journal.append(Event(at=NOW, kind=kind, message=f"{actor} did", environment=CHECKOUT, actor=actor))
+    teller.tell(suspended(None))
+    teller.tell(made(EnvironmentPlan(name=CHECKOUT)))
+    assert EventKind.SUSPENSION_ENDED not in {event.kind for event in journal.events()}
+
+
+def test_the_metrics_know_since_when_a_guard_holds(teller: Teller, journal: CountingJournal) -> None:
+    hold = Blocked(guard=Guard.PROTECTED, message="protected", remedy="unprotect")
+    held = made(EnvironmentPlan(name=CHECKOUT, blocked=(hold,)))
+    teller.tell(held)
+    restarted, metrics = replace(held, ended_at=NOW + timedelta(days=2)), Metrics()
+    Teller(journal=journal, metrics=metrics).tell(restarted)
+    (line,) = (one for one in metrics.render().decode().splitlines() if one.startswith("hivequeen_hold_since"))
+    series, _, figure = line.rpartition(" ")
+    assert series == 'hivequeen_hold_since_timestamp_seconds{environment="checkout",guard="protected"}'
+    assert float(figure) == NOW.timestamp()
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:

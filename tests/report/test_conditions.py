@@ -285,6 +285,38 @@ def test_an_unreachable_endpoint_degrades_with_its_remedy_and_needs_nobody() -> 
     assert true_ones(passed, None) == {ConditionType.DEGRADED: "ObserveFailed"}
 
 
+def test_a_failed_node_that_is_kept_is_told_until_when_and_takes_no_readiness_away() -> None:
+    message = "web: i-00000000000000003 failed (no recipe); kept to be looked at until 13:00 (quarantine)"
+    waiting = Waiting(message=message, role="web", until=NOON + timedelta(hours=1))
+    world = observed(seen(node(1), node(2), node(3, Phase.FAILED)))
+    passed = made(EnvironmentPlan(name=CHECKOUT, waiting=(waiting,)), world=world)
+    assert true_ones(passed) == {ConditionType.READY: "AllReady", ConditionType.QUARANTINED: "FailedNodeKept"}
+    condition = of(passed)[ConditionType.QUARANTINED]
+    assert condition.message == message
+    assert condition.remedy.startswith(f"look at it: hivequeen why {node(3).name}")
+
+
+def test_a_failed_node_that_goes_is_not_kept_and_those_of_a_halted_role_are() -> None:
+    world = observed(seen(node(1, Phase.FAILED)))
+    going = made(EnvironmentPlan(name=CHECKOUT, actions=(terminate(1),)), world=world)
+    held = made(EnvironmentPlan(name=CHECKOUT, blocked=(HELD,)), world=world)
+    assert not of(going)[ConditionType.QUARANTINED].is_true
+    assert not of(held)[ConditionType.QUARANTINED].is_true
+    stall = Stall(reason="RoleHalted", message="web: 3 failures", remedy="hivequeen resume checkout")
+    halted = made(EnvironmentPlan(name=CHECKOUT, stalls=(stall,)), world=world)
+    assert of(halted)[ConditionType.QUARANTINED].message == (
+        "web: i-00000000000000001 failed (its first Chef run failed); kept to be looked at"
+    )
+
+
+def test_a_hold_says_who_asks_for_what_it_holds_and_until_when() -> None:
+    hold = replace(HELD, actor="Jessica", until=NOON + timedelta(days=1))
+    condition = of(made(EnvironmentPlan(name=CHECKOUT, blocked=(hold,))))[ConditionType.HELD]
+    assert condition.message == f"{HELD.message} (asked for by Jessica, until 2026-11-24 12:00 UTC)"
+    said = replace(hold, message="Jessica asks for it, until 12:00")
+    assert of(made(EnvironmentPlan(name=CHECKOUT, blocked=(said,))))[ConditionType.HELD].message == said.message
+
+
 PLANS = st.builds(
     EnvironmentPlan,
     name=st.just(CHECKOUT),
@@ -301,7 +333,11 @@ PLANS = st.builds(
     ).map(tuple),
     is_declared=st.booleans(),
 )
-NODES = st.lists(st.builds(node, st.integers(1, 9), st.sampled_from(Phase), is_stale=st.booleans()), max_size=3)
+NODES = st.lists(
+    st.builds(node, st.integers(1, 9), st.sampled_from(Phase), is_stale=st.booleans()),
+    max_size=3,
+    unique_by=lambda one: one.name,
+)
 
 
 @st.composite

@@ -5,32 +5,39 @@ from dataclasses import replace
 import pytest
 
 from reconciler.model.actions import ActionName
+from reconciler.model.commits import Commit
 from reconciler.model.conditions import Condition, Event
 from reconciler.model.event_kinds import EventKind
 from reconciler.model.facts import (
     Fact,
     IntentEnded,
+    NodeFailed,
     NodeGone,
     NodeMissing,
     NodeReady,
     RevisionApplied,
+    RoleRecovered,
+    RoleTroubled,
     TeardownBegan,
     TeardownEnded,
 )
-from reconciler.model.memory import Backoff, IntentState
-from reconciler.model.names import ChefName, IntentToken
+from reconciler.model.memory import Backoff, IntentState, Suspension, Trouble
+from reconciler.model.names import ChefName, EnvironmentName, IntentToken, RevisionId
 from reconciler.model.observed import ChefRole, Phase
 from reconciler.model.passes import Failure, Pass, Result
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall, Waiting
 from reconciler.report import conditions, events
 from tests.report.world import (
     CHECKOUT,
+    JESSICA,
     NOON,
     REVISION,
     SECOND,
+    WEB,
     done,
     ensure_role,
     every_action,
+    grace,
     intent,
     launch,
     made,
@@ -210,3 +217,118 @@ def test_observe_mode_is_told_of_no_environment() -> None:
     plan = EnvironmentPlan(name=CHECKOUT, blocked=(replace(observing, actions=(launch(),)),))
     booting = made(EnvironmentPlan(name=CHECKOUT), world=observed(seen(node(1, Phase.PENDING))))
     assert told(made(plan, blocked=[observing]), booting) == [[], ["SuspensionEnded"]]  # that of the installation
+
+
+# --- breakers and nodes that fail -----------------------------------------------------------------------------------
+
+
+def trouble(failures: int, *, retry_in: int | None = None, is_halted: bool = False) -> Trouble:
+    return Trouble(
+        environment=CHECKOUT,
+        role=WEB,
+        content="digest",
+        failed=frozenset(f"i-{number}" for number in range(failures)),
+        is_halted=is_halted,
+        message="its first Chef run failed",
+        remedy="",
+        since=NOON,
+        retry_at=None if retry_in is None else NOON + retry_in * 60 * SECOND,
+    )
+
+
+def in_trouble(new: Trouble | None, old: Trouble | None, *, is_open: bool = True) -> Pass:
+    """A pass that notes the role's trouble, or its end, beside what the journal knew."""
+    stall = Stall(reason="BreakerOpen", message=f"web: one at a time {new.retry_at if new else ''}", remedy="resume")
+    fact: Fact = RoleTroubled(trouble=new) if new else RoleRecovered(environment=CHECKOUT, role=WEB)
+    known = replace(memory(), troubles={(CHECKOUT, WEB): old} if old else {})
+    return made(EnvironmentPlan(name=CHECKOUT, stalls=(stall,) if is_open else ()), facts=[fact], remembered=known)
+
+
+def test_a_breaker_is_told_when_it_opens_and_when_it_closes_and_not_with_each_canary() -> None:
+    first = trouble(3, retry_in=1)
+    again, refused, waiting = trouble(4, retry_in=2), trouble(5), trouble(5, retry_in=4)
+    assert told(
+        in_trouble(trouble(2), trouble(1), is_open=False),
+        in_trouble(first, trouble(2)),
+        in_trouble(again, first),  # a canary failed
+        in_trouble(refused, again),  # EC2 refused one, as converging noted
+        in_trouble(waiting, refused),  # and the plan says until when to wait
+        in_trouble(None, waiting, is_open=False),
+    ) == [["Ready"], ["BreakerOpened"], [], [], [], ["BreakerClosed", "Ready", "Unstalled"]]
+
+
+def test_a_breaker_that_opens_says_why_until_when_and_what_to_do() -> None:
+    (event,) = of(in_trouble(trouble(3, retry_in=1), trouble(2)))
+    assert (event.kind, event.environment) == ("BreakerOpened", CHECKOUT)
+    assert event.message == (
+        "web: 3 nodes or launches in a row failed: its first Chef run failed; from 2026-11-23 12:01 UTC on one node at "
+        "a time is tried → fix the cause and commit, or run hivequeen resume checkout"
+    )
+
+
+def test_refused_launches_open_a_breaker_too() -> None:
+    assert [one.kind for one in of(in_trouble(trouble(3, retry_in=1), trouble(3)))] == ["BreakerOpened"]
+
+
+def test_a_role_that_halts_has_no_breaker_and_a_short_streak_none_to_close() -> None:
+    assert of(in_trouble(trouble(3, is_halted=True, retry_in=1), None)) == ()
+    assert of(in_trouble(None, trouble(1))) == ()
+    assert of(in_trouble(None, None)) == ()
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_node_that_fails_is_told_with_why_and_until_when_it_is_kept(*, is_kept: bool) -> None:
+    one = node(1, Phase.FAILED)
+    message = f"web: {one.instance_id} failed; kept to be looked at"
+    waiting = (Waiting(message=message, until=NOON + 3600 * SECOND),) if is_kept else ()
+    passed = made(
+        EnvironmentPlan(name=CHECKOUT, waiting=waiting),
+        world=observed(seen(one)),
+        facts=[NodeFailed(instance_id=one.instance_id), NodeFailed(instance_id=node(9).instance_id)],
+    )
+    (event,) = of(passed)
+    kept = "; it is kept to be looked at until 2026-11-23 13:00 UTC" if is_kept else ""
+    assert (event.kind, event.node) == ("NodeFailed", one.name)
+    assert event.message == f"{one.name} failed: its first Chef run failed{kept}"
+
+
+# --- who and until when ---------------------------------------------------------------------------------------------
+
+
+def test_a_revision_is_told_with_its_author_and_subject() -> None:
+    commit = Commit(revision=REVISION, author=JESSICA, subject="Add\tcheckout", at=NOON)
+    applied = RevisionApplied(revision=REVISION, declared=frozenset())
+    (event,) = of(made(facts=[applied], commit=commit))
+    assert event.actor == JESSICA
+    assert event.message == f"revision {REVISION[:8]} applies: 0 environments (Add checkout)"
+    older = replace(commit, revision=RevisionId("0" * 40))
+    assert of(made(facts=[applied], commit=older))[0].actor == ""
+
+
+def suspended(name: EnvironmentName | None) -> Pass:
+    suspension = Suspension(environment=name, reason="sale", actor="ops", since=NOON, until=NOON + SECOND * 60)
+    return made(EnvironmentPlan(name=CHECKOUT), remembered=replace(memory(), suspensions=(suspension,)))
+
+
+@pytest.mark.parametrize("name", [CHECKOUT, None])
+def test_a_suspension_that_ends_is_told_once_with_whose_it_was(name: EnvironmentName | None) -> None:
+    calm = made(EnvironmentPlan(name=CHECKOUT))
+    assert told(calm, suspended(name), suspended(name), calm, calm) == [["Ready"], [], [], ["SuspensionEnded"], []]
+    before = [one for group in conditions.of_pass(suspended(name)).values() for one in group]
+    after = [one for group in conditions.of_pass(calm).values() for one in group]
+    (event,) = events.of_conditions(before, after, NOON)
+    assert (event.environment, event.message) == (name, "over: suspended by ops until 2026-11-23 12:01 UTC: sale")
+
+
+def test_a_hold_whose_figures_change_is_the_same_hold() -> None:
+    def held(lately: int) -> Pass:
+        hold = Blocked(
+            guard=Guard.PRUNE_NODES, message=f"{lately} went", remedy="hivequeen approve 3f2a", digest="3f2a"
+        )
+        return made(EnvironmentPlan(name=CHECKOUT, blocked=(hold,)))
+
+    assert told(held(0), held(1)) == [["Held"], []]
+
+
+def test_a_grace_period_is_no_hold() -> None:
+    assert told(made(EnvironmentPlan(name=CHECKOUT, is_declared=False, blocked=(grace(),)))) == [[]]

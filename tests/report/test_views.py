@@ -66,7 +66,7 @@ def subschemas(schema: Any) -> Iterator[dict[str, Any]]:
             yield from subschemas(value)
 
 
-@pytest.mark.parametrize("name", ["plan", "status", "show", "events"])
+@pytest.mark.parametrize("name", ["plan", "status", "show", "events", "why"])
 def test_a_schema_is_closed_and_describes_every_property(name: str) -> None:
     schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
     for part in subschemas(schema):
