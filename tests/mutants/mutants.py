@@ -87,12 +87,12 @@ MUTANTS: Final = (
         name="absence-from-a-failed-page",
         bug="takes a listing whose page failed for a complete one",
         file="adapters/ec2.py",
-        good="""            for page in pages:
+        good="""            for page in self._requests.pages("DescribeInstances", pages):
                 found.update((instance.instance_id, instance) for instance in read_instances(page))
         return tuple(
 """,
         bad="""            try:
-                for page in pages:
+                for page in self._requests.pages("DescribeInstances", pages):
                     found.update((instance.instance_id, instance) for instance in read_instances(page))
             except Exception:
                 pass
@@ -204,5 +204,62 @@ MUTANTS: Final = (
         good="                .where(nodes.c.instance_id == instance_id, nodes.c.public_key.is_(None))\n",
         bad="                .where(nodes.c.instance_id == instance_id)\n",
         caught_by=("tests/adapters/test_journal_file.py", "-k", "two_keys"),
+    ),
+    # --- limits and holds ---
+    Mutant(
+        name="limit-without-memory",
+        bug="forgets what went in the last hour: one node after the other goes, and the limit never holds",
+        file="plan/limits.py",
+        good="    if len(lately) + len(new) <= limit:\n",
+        bad="    if len(new) <= limit:\n",
+        caught_by=("tests/plan/test_prune_limits.py",),
+    ),
+    Mutant(
+        name="approval-of-anything",
+        bug="lets a yes to one removal free all that are held with it",
+        file="plan/holds.py",
+        good="    return any(wanted <= one.removals for",
+        bad="    return any(wanted & one.removals for",
+        caught_by=("tests/plan/test_approvals.py",),
+    ),
+    Mutant(
+        name="protection-only-on-resources",
+        bug="forgets protection that never reached the resources",
+        file="plan/protection.py",
+        good="        (known is not None and known.is_protected)\n        or any(",
+        bad="        (known is not None and False)\n        or any(",
+        caught_by=("tests/reconcile/test_attacks.py", "-k", "protection_holds_though"),
+    ),
+    Mutant(
+        name="no-grace",
+        bug="tears down at once what a revert could still save",
+        file="plan/ending.py",
+        good="    return ending.at + rules.teardown_grace\n",
+        bad="    return ending.at + 0 * rules.teardown_grace\n",
+        caught_by=("tests/plan/test_grace.py",),
+    ),
+    Mutant(
+        name="sweep-without-age",
+        bug="deletes generated Chef objects at first sight, while the daemon that makes them may be at work",
+        file="plan/orphans.py",
+        good="    if is_old and context.observed.is_full:\n",
+        bad="    if context.observed.is_full:\n",
+        caught_by=("tests/plan/test_orphans.py",),
+    ),
+    Mutant(
+        name="partial-record-is-drift",
+        bug="replaces healthy young nodes of which EC2 does not tell all yet",
+        file="plan/drift.py",
+        good="if name not in unknown and live[name] != value}",
+        bad="if live[name] != value}",
+        caught_by=("tests/reconcile/test_found_by_simulation.py", "-k", "young_record"),
+    ),
+    Mutant(
+        name="edge-triggered-delete",
+        bug="tears down only in the pass that sees the file go: a crash in between leaves everything running",
+        file="plan/__init__.py",
+        good="    if not context.observed.is_full and not context.has_begun(name):\n        return None\n",
+        bad="    if name in context.memory.environments and not context.touched and not context.has_begun(name):\n        return None\n",
+        caught_by=("tests/plan/test_grace.py",),
     ),
 )
