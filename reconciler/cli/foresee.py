@@ -195,7 +195,13 @@ class Revisions:
         from reconciler.review import Side  # noqa: PLC0415 - as above
         from reconciler.source.history import History  # noqa: PLC0415 - as above
 
-        told, trouble = History(self._borrowed.repository, folder=self._terms.folder).tell(desired, memory)
+        settings = self._terms.settings
+        history = History(
+            self._borrowed.repository,
+            folder=self._terms.folder,
+            has_default_ttl=settings is not None and settings.rules.default_ttl is not None,
+        )
+        told, trouble = history.tell(desired, memory)
         if trouble is not None:
             why = "the checkout is shallow" if self._borrowed.is_shallow else trouble.message
             screen.note(f"who changed what, and when, is not known: {why}; {_WHOLE}")
