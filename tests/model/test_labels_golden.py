@@ -6,6 +6,7 @@ import pytest
 
 from reconciler.model.actions import ActionName
 from reconciler.model.conditions import ConditionType
+from reconciler.model.event_kinds import EventKind
 from reconciler.model.memory import Cause, EndingCause, IntentState
 from reconciler.model.observed import Phase
 from reconciler.model.passes import Result
@@ -24,11 +25,22 @@ from reconciler.model.plan import Guard
         (Result, "done unchanged refused unknown skipped"),
         (
             ConditionType,
-            "Ready Reconciling Stalled Held Suspended Ending Expired Stale Lost NotOwner Degraded",
+            "Ready Reconciling Stalled Held Suspended Ending Expired Quarantined Stale Lost NotOwner Degraded",
         ),
         (
             Guard,
             "observe_mode not_owner take_over suspended history empty_revision protected grace policy prune_nodes prune_environments",
+        ),
+        (
+            EventKind,
+            """RevisionApplied NodesLaunched LaunchGivenUp NodeReady NodeFailed NodeReplacing NodeTagged
+            NodeStopped NodeStarted NodeTerminated NodeGone ChefEnvironmentCreated ChefEnvironmentChanged
+            ChefEnvironmentDeleted ChefRoleCreated ChefRoleChanged ChefRoleDeleted ChefNodeCorrected
+            ChefNodeDeleted ChefClientDeleted BreakerOpened BreakerClosed Expiring EndingBegan EndingCancelled
+            TeardownBegan TornDown Ready Stalled Unstalled Held HoldLifted SuspendedByFile SuspensionEnded
+            NodesStale NodesHeard NodesLost NodesFound NotOwner Owner Degraded Recovered NodeRegistered
+            RegistrationRefused IdentityReused FirstRunSucceeded FirstRunFailed Approved Suspended Resumed
+            TookOver""",
         ),
         (Cause, "scale_down teardown replaced never_ready drifted failed surplus sweep"),
         (EndingCause, "removed expired"),

@@ -178,7 +178,7 @@ def test_at_a_revision_the_whole_plan_is_shown(
     options = ("--snapshot", str(tmp_path / "copy.json"))
     assert plan(None, "--at", "main", *options) == 0
     assert "nothing to do" in capsys.readouterr().out
-    assert plan(None, "--at", "feature", "--format", "json", *options) == 3  # the grace period of search
+    assert plan(None, "--at", "feature", "--format", "json", *options) == 2  # search is in its grace period
     document = shown(capsys)
     assert [one["action"] for one in document["environments"][0]["actions"]] == ["launch_nodes"]
     assert plan(None, "checkout", "--at", "feature", "--format", "markdown", *options) == 2
