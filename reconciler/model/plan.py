@@ -83,6 +83,7 @@ class EnvironmentPlan:
     ending: Ending | None = None  # why and since when it is to go, as the journal will have it after this pass
     # What differs of each node that is not as declared: also where its turn has not come yet.
     drifted: Mapping[InstanceId, tuple[Difference, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    expires_at: datetime | None = None  # when its lifetime ends, or ended; None: never, or it cannot be told now
     due_at: datetime | None = None  # when something of it comes due that only needs time: a grace period, a canary
     facts: tuple[Fact, ...] = ()  # what planning concluded and the journal should keep (RoleSettled, TeardownEnded…)
 

@@ -49,7 +49,12 @@ def plan_living(environment: Environment, observed: ObservedEnvironment, context
     if expiry is not None:
         moments.append(_next_moment(expiry, context))
         facts.extend(_notices(environment, expiry, known, context))
-    return replace(plan, facts=(*facts, *plan.facts), due_at=min(moments, default=None))
+    return replace(
+        plan,
+        facts=(*facts, *plan.facts),
+        due_at=min(moments, default=None),
+        expires_at=expires_at(environment, context),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,6 +127,11 @@ class Metrics:
             "When a suspension ends by itself; absent where somebody must resume.",
             ("environment",),
         )
+        self._expires = self._gauge(
+            "expires_timestamp_seconds",
+            "When an environment's lifetime ends; absent where it never does.",
+            ("environment",),
+        )
         self._actions = self._counter("actions", "Actions carried out, by what came of them.", ("action", "result"))
         self._failures = self._counter("pass_failures", "Stages of a pass that failed as a whole.", ("stage",))
         self._blocked = self._counter("plans_blocked", "Times that a guard held something of a plan.", ("guard",))
@@ -170,6 +175,7 @@ class Metrics:
             self._show_conditions(made, known)
             self._show_holds(made, known)
             self._show_suspensions(made)
+            self._show_expiries(made)
             self._count(made)
 
     def count_request(self, service: str, operation: str, result: str) -> None:
@@ -259,6 +265,17 @@ class Metrics:
             looked_at = made.scope.environments
             outside = () if looked_at is None else set(self._shown.get(gauge, {})) - looked_at
             self._keep_only(gauge, {*outside, *held})
+
+    def _show_expiries(self, made: Pass) -> None:
+        """Like holds: what was not looked at stays as it was shown."""
+        if made.plan is None:
+            return
+        seen = {plan.name: plan.expires_at for plan in made.plan.environments}
+        for name, moment in seen.items():
+            self._show(self._expires, name, _moments([((name,), moment)]))
+        looked_at = made.scope.environments
+        outside = () if looked_at is None else set(self._shown.get(self._expires, {})) - looked_at
+        self._keep_only(self._expires, {*outside, *seen})
 
     def _show_suspensions(self, made: Pass) -> None:
         if made.memory is None:

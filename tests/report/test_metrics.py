@@ -215,3 +215,11 @@ def test_durations_and_moments_are_in_seconds() -> None:
     assert value(metrics, "git_last_success_timestamp_seconds") == NOON.timestamp() + 5
     assert value(metrics, "node_ready_duration_seconds_sum") == 95
     assert value(metrics, "commit_to_launch_seconds_bucket", le="0.25") == 1
+
+
+def test_when_an_environment_expires_is_shown_until_it_never_does() -> None:
+    metrics = Metrics()
+    metrics.observe(made(EnvironmentPlan(name=CHECKOUT, expires_at=NOON)))
+    assert value(metrics, "expires_timestamp_seconds", environment="checkout") == NOON.timestamp()
+    metrics.observe(made(EnvironmentPlan(name=CHECKOUT)))
+    assert value(metrics, "expires_timestamp_seconds", environment="checkout") is None
