@@ -36,6 +36,7 @@ from reconciler.model.observed import (
     Phase,
 )
 from reconciler.model.rules import NOT_FOUND_PROOF, Rules
+from reconciler.model.schedule import is_asleep
 from reconciler.observe.generated import Generated, generated
 from reconciler.observe.intents import settle_intents
 from reconciler.observe.reading import Reading
@@ -199,7 +200,7 @@ def _node(work: _Join, instance: Instance, record: NodeRecord) -> Node:
         deadline_at=None if ready_at or intent is None else _deadline(work, instance, record),
     )
     phase, why = _phase(work, node, record, started_at=instance.launched_at)
-    is_odd = _is_unwanted(work, node) or (phase == Phase.STOPPED and not _is_ending(work, node.environment))
+    is_odd = _is_unwanted(work, node) or (phase == Phase.STOPPED and not _may_be_stopped(work, node.environment))
     node = replace(
         node,
         phase=phase,
@@ -293,6 +294,13 @@ def _is_unwanted(work: _Join, node: Node) -> bool:
     if node.environment in work.desired.names:
         return _role_is_undeclared(work, node)
     return not _is_ending(work, node.environment)
+
+
+def _may_be_stopped(work: _Join, environment: EnvironmentName) -> bool:
+    """It ends, or its schedule lets it sleep: nobody stopped it by hand, or it does not matter."""
+    declared = work.desired.environments.get(environment)
+    schedule = declared.lifetime.schedule if declared is not None else None
+    return _is_ending(work, environment) or (schedule is not None and is_asleep(schedule, work.reading.at))
 
 
 def _is_ending(work: _Join, environment: EnvironmentName) -> bool:

@@ -173,3 +173,17 @@ def test_what_the_policy_forbids_does_not_grow_and_is_healed(world: World) -> No
     world.change_settings(policy=Policy())
     world.settle()
     assert world.counts() == WHOLE | {"checkout/web": 9}
+
+
+def test_a_schedule_that_is_deleted_at_night_leaves_time_to_start_the_nodes(world: World) -> None:
+    start(world, SLEEPING)
+    run(world, 10)  # from noon until ten in the evening: they sleep
+    asleep = {one.instance_id for one in world.alive("checkout")}
+    assert {one.state for one in world.alive("checkout")} == {InstanceState.STOPPED}
+    world.commit(checkout=CHECKOUT)
+    world.reconcile()
+    world.reconcile()
+    assert {one.instance_id for one in world.alive("checkout")} == asleep
+    world.cloud.start_by_hand(*asleep)
+    run(world, 1)
+    assert {one.instance_id for one in world.alive("checkout")} == asleep
