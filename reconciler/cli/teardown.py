@@ -58,9 +58,9 @@ def teardown(
     )
     if published is None:
         return
-    screen.note(
-        f"to keep it: git revert {published.revision[: change.SHORT]} and push; within the grace period nothing is lost"
-    )
+    is_at_once = here.settings is not None and here.settings.teardown.grace_s == 0
+    loss = "it comes up anew then" if is_at_once else "within the grace period nothing is lost"
+    screen.note(f"to keep it: git revert {published.revision[: change.SHORT]} and push; {loss}")
     if watch:
         raise typer.Exit(watch.until_gone(published.revision))
 
