@@ -219,6 +219,7 @@ def show(document: Document) -> None:
         "owner": environment["owner"],
         "branch": environment["branch"],
         "revision": (environment["revision"] or "")[:SHORT],
+        "expires": day(environment["expires_at"]) if environment["expires_at"] else "",
         "torn down since": environment["teardown_began_at"],
     }
     screen.say(", ".join(f"{name} {value}" for name, value in facts.items() if value))

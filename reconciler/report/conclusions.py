@@ -159,7 +159,15 @@ class _Conclusions:
             text = f"{grace.message} → {grace.remedy}"
             yield self._event(EventKind.ENDING_BEGAN, text, name, revision=fact.revision, actor=fact.author)
         else:
-            yield self._of_ending(EventKind.ENDING_BEGAN, name, f"{name} is to be torn down")
+            ending = Ending(
+                cause=fact.cause,
+                at=self._made.started_at,
+                revision=fact.revision,
+                author=fact.author,
+                file=fact.file,
+            )
+            message = f"{name} is to be torn down: {ending.why} ({fact.revision[:8]})"
+            yield self._event(EventKind.ENDING_BEGAN, message, name, revision=fact.revision, actor=fact.author)
 
     def _cancelled(self, name: EnvironmentName, *, author: str = "") -> Iterator[Event]:
         known = self._known(name)

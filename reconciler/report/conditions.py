@@ -14,6 +14,7 @@ from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import ObservedEnvironment, Phase
 from reconciler.model.passes import Failure, Outcome, Pass
 from reconciler.model.plan import EnvironmentPlan, Guard
+from reconciler.model.schedule import is_asleep, next_change
 from reconciler.report import said
 from reconciler.report.reasons import CALM, FAILED, OF_INSTALLATION, REASONS
 from reconciler.report.said import Said
@@ -67,6 +68,7 @@ def _of_environment(
         declared=declared,
         observed=observed,
         known=known,
+        asleep_until=_asleep_until(declared, made.started_at),
         outcomes=[outcome for outcome in made.outcomes if outcome.action.environment == plan.name],
         failures=[failure for failure in made.failures if failure.environment == plan.name],
         suspension=suspension_of(plan.name, made.memory.suspensions if made.memory else (), made.started_at),
@@ -74,6 +76,12 @@ def _of_environment(
         before=before,
         revision=made.revision,
     )
+
+
+def _asleep_until(declared: Environment | None, now: datetime) -> datetime | None:
+    """None: it is awake."""
+    schedule = declared.lifetime.schedule if declared is not None else None
+    return next_change(schedule, now) if schedule is not None and is_asleep(schedule, now) else None
 
 
 def _backoff(made: Pass, name: EnvironmentName) -> Backoff | None:
@@ -88,6 +96,7 @@ def summarise(
     declared: Environment | None,
     observed: ObservedEnvironment | None,
     known: KnownEnvironment | None,
+    asleep_until: datetime | None,
     outcomes: Sequence[Outcome],
     failures: Sequence[Failure],
     suspension: Suspension | None,
@@ -101,6 +110,7 @@ def summarise(
         plan: after the guards.
         declared: None where the file is gone or frozen.
         known: as the journal remembered it before this pass.
+        asleep_until: when its schedule wakes it; None: it is awake.
         suspension: the one in force, its own or that of everything.
         backoff: the one in force. Nothing is tried then, so what was said of the failure `before` still holds.
     """
@@ -116,7 +126,15 @@ def summarise(
         degraded = degraded or (None if stalled else Said("ActionFailed", backoff.message))
     saying = {
         ConditionType.READY: said.ready(
-            plan, declared, observed, ending=ending, stalled=stalled, held=held, suspended=suspended, degraded=degraded
+            plan,
+            declared,
+            observed,
+            asleep_until=asleep_until,
+            ending=ending,
+            stalled=stalled,
+            held=held,
+            suspended=suspended,
+            degraded=degraded,
         ),
         ConditionType.RECONCILING: said.reconciling(plan),
         ConditionType.ENDING: ending,

@@ -228,7 +228,7 @@ def phase_in_words(node: Node) -> str:
         Phase.REGISTERED: f"registered, its first Chef run is not finished{until}",
         Phase.READY: "its Chef run succeeded",
         Phase.FAILED: node.why_failed,
-        Phase.STOPPED: "stopped in EC2; nobody here asked for it",
+        Phase.STOPPED: "stopped in EC2",
         Phase.TERMINATING: "terminating",
         Phase.LOST: "alive, but out of sight or without our tag: never touched",
     }
@@ -238,6 +238,8 @@ def phase_in_words(node: Node) -> str:
 def _why(node: Node, plan: EnvironmentPlan | None) -> str:
     """Why it is as it is, and what is about to happen to it."""
     parts = [phase_in_words(node)]
+    if node.phase is Phase.STOPPED and plan is not None:  # by hand, or by its schedule: what is awaited says which
+        parts.extend(waiting.message for waiting in plan.waiting if waiting.role == node.role)
     if node.is_stale:
         parts.append("Chef has not heard of it lately")
     for action, held in _touching(node.name, plan):

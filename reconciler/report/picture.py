@@ -59,6 +59,7 @@ class Picture:
             "findings": documents.finding_documents(frozen.findings if frozen else ()),
             "teardown_began_at": documents.moment(known.teardown_began_at if known else None),
             "ending": self.ending(name),
+            "expires_at": documents.moment(plan.expires_at if plan else None),
             "conditions": [documents.condition_document(one) for one in conditions],
             "roles": list[Json](documents.role_documents(declared, seen, records)),
             "waiting": [waiting.message for waiting in plan.waiting] if plan else [],

@@ -67,6 +67,7 @@ REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
                 "Suspended",
                 "Held",
                 "Degraded",
+                "Asleep",  # as its schedule wants it
                 "Converging",
                 "Unknown",
             }
@@ -84,6 +85,7 @@ REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
                 "NodeLost",
                 "RoleHalted",
                 "BreakerOpen",
+                "LifetimeUnknown",
                 "ActionRefused",
                 ACCESS_DENIED,
                 "NothingStuck",

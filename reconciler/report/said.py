@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.desired import Environment
@@ -13,7 +14,7 @@ from reconciler.model.observed import Node, ObservedEnvironment, Phase
 from reconciler.model.passes import Failure, Outcome, Pass, Result
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard
 from reconciler.report.reasons import ACCESS_DENIED, FAILED, HOLDING, READ_ONLY
-from reconciler.report.sentences import held_because, listed, nodes_of, not_done, would_do
+from reconciler.report.sentences import day, held_because, listed, nodes_of, not_done, would_do
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ def ready(
     declared: Environment | None,
     observed: ObservedEnvironment | None,
     *,
+    asleep_until: datetime | None,
     ending: Said | None,
     stalled: Said | None,
     held: Said | None,
@@ -55,8 +57,11 @@ def ready(
         ("Suspended", is_kept_back and suspended is not None),
         ("Held", held is not None),
         ("Degraded", degraded is not None),
+        ("Asleep", asleep_until is not None),
     )
     reason = next((name for name, applies in reasons if applies), "Converging")
+    if reason == "Asleep" and asleep_until is not None:
+        message += f"; asleep until {day(asleep_until)}"
     if declared is None:
         message = f"{nodes_of(len(nodes))} left as they are" if plan.is_frozen else "what it declares is not known"
     return Said(reason, message, is_true=False)

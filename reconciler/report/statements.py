@@ -27,6 +27,7 @@ class Topic(StrEnum):
     DECLARED = "declared"  # which file asks for it
     FROZEN = "frozen"  # its file cannot be trusted
     ENDING = "ending"
+    EXPIRES = "expires"
     LAUNCHED = "launched"
     NOW = "now"  # the phase of a node
     ROLE = "role"

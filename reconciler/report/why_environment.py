@@ -41,6 +41,8 @@ def environment_statements(name: EnvironmentName, picture: Picture, now: datetim
     yield from _ending(name, picture)
     yield from holds(name, picture, plan)
     if declared is not None:
+        if plan is not None and plan.expires_at is not None and plan.expires_at > now:
+            yield _expiry(declared, plan.expires_at, picture)
         yield from _roles(declared, picture, plan)
         for finding in declared.violations:
             yield Statement(
@@ -180,6 +182,19 @@ def _ending(name: EnvironmentName, picture: Picture) -> Iterator[Statement]:
             f"{item.kind} {item.name}: {f'seen gone {at:%H:%M:%S} UTC' if at else 'still there'}"
             for item, at in in_order(ending.items)
         ),
+    )
+
+
+def _expiry(declared: Environment, expires_at: datetime, picture: Picture) -> Statement:
+    origin = declared.origins.get("expires") if declared.lifetime.expires_at == expires_at else None
+    return Statement(
+        topic=Topic.EXPIRES,
+        text="its lifetime ends then, and it is torn down",
+        rule="expired",
+        origin=origin or declared.origins.get("ttl") or declared.origin,
+        revision=picture.made.revision if picture.made else None,
+        until=expires_at,
+        remedy=f"to keep it: hivequeen extend {declared.name} 3d",
     )
 
 

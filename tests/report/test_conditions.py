@@ -1,14 +1,18 @@
 """What people are told of how it is."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler import plan as plan_package
 from reconciler.model.actions import Action
 from reconciler.model.conditions import Condition, ConditionType
+from reconciler.model.desired import Lifetime, Schedule
 from reconciler.model.memory import Backoff, Memory, Suspension
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import Phase
@@ -315,6 +319,27 @@ def test_a_hold_says_who_asks_for_what_it_holds_and_until_when() -> None:
     assert condition.message == f"{HELD.message} (asked for by Jessica, until 2026-11-24 12:00 UTC)"
     said = replace(hold, message="Jessica asks for it, until 12:00")
     assert of(made(EnvironmentPlan(name=CHECKOUT, blocked=(said,))))[ConditionType.HELD].message == said.message
+
+
+def test_an_environment_that_sleeps_says_until_when_and_is_neither_ready_nor_busy() -> None:
+    schedule = Schedule(stop="0 11 * * *", start="0 14 * * *", timezone="UTC")
+    declared = replace(environment(), lifetime=Lifetime(schedule=schedule))
+    waiting = Waiting(message="web: asleep until 2026-11-23 14:00 UTC", role="web", until=NOON + timedelta(hours=2))
+    world = observed(seen(node(1, Phase.STOPPED), node(2, Phase.STOPPED)))
+    passed = made(EnvironmentPlan(name=CHECKOUT, waiting=(waiting,)), wanted=desired(declared), world=world)
+    assert true_ones(passed) == {}
+    ready = of(passed)[ConditionType.READY]
+    assert (ready.reason, ready.message) == ("Asleep", "web 0 of 2 ready, 2 stopped; asleep until 2026-11-23 14:00 UTC")
+    awake = replace(declared, lifetime=Lifetime(schedule=replace(schedule, start="30 11 * * *")))
+    assert of(made(EnvironmentPlan(name=CHECKOUT), wanted=desired(awake), world=world))[ConditionType.READY].reason == (
+        "Converging"
+    )
+
+
+def test_every_reason_of_the_planner_to_stall_is_known() -> None:
+    sources = "".join(path.read_text() for path in Path(plan_package.__file__).parent.glob("*.py"))
+    assert {"BadFile", "BreakerOpen"} <= set(re.findall(r'reason(?:=|, message = )"([A-Z]\w+)"', sources))
+    assert set(re.findall(r'reason(?:=|, message = )"([A-Z]\w+)"', sources)) <= REASONS[ConditionType.STALLED]
 
 
 PLANS = st.builds(

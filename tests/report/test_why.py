@@ -15,6 +15,7 @@ from reconciler.errors import Stalled
 from reconciler.model.actions import Reason, ReplaceNode
 from reconciler.model.commits import Commit
 from reconciler.model.conditions import Event
+from reconciler.model.desired import Lifetime
 from reconciler.model.event_kinds import EventKind
 from reconciler.model.facts import (
     Approved,
@@ -43,6 +44,7 @@ from reconciler.model.plan import Blocked, Difference, EnvironmentPlan, Guard, S
 from reconciler.report import conditions, events
 from reconciler.report.sentences import would_do
 from reconciler.report.statements import reason_in
+from reconciler.report.views import show
 from reconciler.report.why import NOBODY_LOOKED, why
 from tests.report.test_conditions import passes
 from tests.report.test_views import conforms
@@ -502,6 +504,28 @@ def test_a_violation_of_the_policy_says_what_it_stops(journal: SqliteJournal) ->
         "8 nodes are more than 4: it may not grow, and what runs is kept well",
         "ask for fewer",
     )
+
+
+def test_an_expiry_to_come_says_when_by_which_line_and_how_to_keep_it(journal: SqliteJournal) -> None:
+    ttl, expires = Origin(file=FILE.file, line=4), Origin(file=FILE.file, line=5)
+    at = LATER + 60 * MINUTE
+    declared = replace(environment(), origins={"ttl": ttl, "expires": expires})
+    dated = replace(declared, lifetime=Lifetime(expires_at=at))
+    for one, line in ((declared, 4), (dated, 5)):
+        passed = made(EnvironmentPlan(name=CHECKOUT, expires_at=at), wanted=desired(one), commit=COMMIT)
+        (said,) = about(asked("checkout", passed, journal), "expires")
+        assert (said["until"], said["line"], said["author"]) == ("2026-11-23T13:30:00Z", line, JESSICA)
+        assert said["remedy"] == "to keep it: hivequeen extend checkout 3d"
+    assert about(asked("checkout", passed, journal, at), "expires") == []
+
+
+def test_a_node_that_sleeps_says_until_when(journal: SqliteJournal) -> None:
+    waiting = Waiting(message="web: asleep until 2026-11-23 14:00 UTC", role="web", until=NOON + 120 * MINUTE)
+    passed = made(EnvironmentPlan(name=CHECKOUT, waiting=(waiting,)), world=observed(seen(node(1, Phase.STOPPED))))
+    document = asked(ONE.name, passed, journal)
+    assert [one["text"] for one in about(document, "now", "waiting")] == ["stopped in EC2", waiting.message]
+    shown: Any = show("checkout", passed, journal, LATER)
+    assert shown["nodes"][0]["why"] == f"stopped in EC2; {waiting.message}"
 
 
 def test_a_pause_after_failures_says_when_it_is_tried_again(journal: SqliteJournal) -> None:
