@@ -326,8 +326,8 @@ def _block(block: Document, indent: str) -> None:
     is_ending = block["guard"] == "grace"
     what = "ending" if is_ending else f"held ({block['guard']})"
     more = [f"asked for by {block['actor']}"] if block["actor"] and block["actor"] not in block["message"] else []
-    more += [f"until {day(block['until'])}"] if block["until"] and not is_ending else []
-    brackets = f" ({', '.join(more)})" if more else ""
+    more += [f"until {day(block['until'])}"] if block["until"] else []
+    brackets = f" ({', '.join(more)})" if more and not is_ending else ""  # its message says both
     screen.say(f"{indent}{what}: {block['message']}{brackets}", style="yellow")
     space = " " * (len(indent) - len(indent.lstrip()))
     for action in block["actions"]:

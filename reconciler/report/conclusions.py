@@ -156,8 +156,7 @@ class _Conclusions:
         plan = self._plans.get(name)
         grace = next((one for one in plan.blocked if one.guard is Guard.GRACE), None) if plan else None
         if grace is not None:
-            text = f"{grace.message} → {grace.remedy}"
-            yield self._event(EventKind.ENDING_BEGAN, text, name, revision=fact.revision, actor=fact.author)
+            message = f"{grace.message} → {grace.remedy}"
         else:
             ending = Ending(
                 cause=fact.cause,
@@ -167,7 +166,8 @@ class _Conclusions:
                 file=fact.file,
             )
             message = f"{name} is to be torn down: {ending.why} ({fact.revision[:8]})"
-            yield self._event(EventKind.ENDING_BEGAN, message, name, revision=fact.revision, actor=fact.author)
+        actor = _asked_by(fact)
+        yield self._event(EventKind.ENDING_BEGAN, message, name, revision=fact.revision, actor=actor)
 
     def _cancelled(self, name: EnvironmentName, *, author: str = "") -> Iterator[Event]:
         known = self._known(name)
@@ -181,7 +181,7 @@ class _Conclusions:
         if ending is None:
             return self._event(kind, f"{what}{more}", name)
         message = f"{what}: {ending.why} ({ending.revision[:8]}){more}"
-        return self._event(kind, message, name, revision=ending.revision, actor=ending.author)
+        return self._event(kind, message, name, revision=ending.revision, actor=_asked_by(ending))
 
     def _receipt(self, name: EnvironmentName) -> str:
         """`; removed: 2 instances (i-…, i-…), 1 chef role (checkout-web); all seen gone at 2026-11-23 12:07 UTC`."""
@@ -239,3 +239,8 @@ class _Conclusions:
             revision=revision or self._made.revision,
             actor=actor,
         )
+
+
+def _asked_by(ending: Ending | EnvironmentEnding) -> str:
+    """Nobody asked for an expiry: the commit is the one that the lifetime counts from."""
+    return ending.author if ending.cause is EndingCause.REMOVED else ""

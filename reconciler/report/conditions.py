@@ -146,13 +146,13 @@ def summarise(
         ConditionType.STALE: said.of_nodes(
             "ChefSilent",
             [node.name for node in nodes if node.is_stale],
-            "ran Chef once, but Chef has not heard of it lately",
-            "see why chef-client does not run there: `hivequeen show {first}`; it is never replaced for this",
+            "Chef ran there once, and was not heard of lately",
+            "see why chef-client does not run there: `hivequeen why {first}`; no node is replaced for this",
         ),
         ConditionType.LOST: said.of_nodes(
             "TagMissing",
             [node.instance_id for node in nodes if node.phase is Phase.LOST],
-            "is out of sight or without the tag hivequeen:fleet; its place is kept",
+            "out of sight or without the tag hivequeen:fleet, and the place is kept",
             "give {first} its tag back, or terminate it",
         ),
         ConditionType.DEGRADED: degraded,

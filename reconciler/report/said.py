@@ -14,7 +14,7 @@ from reconciler.model.observed import Node, ObservedEnvironment, Phase
 from reconciler.model.passes import Failure, Outcome, Pass, Result
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard
 from reconciler.report.reasons import ACCESS_DENIED, FAILED, HOLDING, READ_ONLY
-from reconciler.report.sentences import day, held_because, listed, nodes_of, not_done, would_do
+from reconciler.report.sentences import LISTED_MAX, day, held_because, listed, nodes_of, not_done, would_do
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,9 @@ def reconciling(plan: EnvironmentPlan) -> Said | None:
 
 def ending(plan: EnvironmentPlan, known: KnownEnvironment | None) -> Said | None:
     """Why it is to go, how far that is, and the way back."""
-    grace = by_guard(plan.blocked, {Guard.GRACE: "Grace"})
+    grace = next((one for one in plan.blocked if one.guard is Guard.GRACE), None)
     if grace is not None:
-        return grace
+        return Said("Grace", grace.message, grace.remedy)
     ending = _ending_of(plan, known)
     if ending is None:
         return None
@@ -257,4 +257,5 @@ def _first(reason: str, troubles: Sequence[tuple[str, str]]) -> Said | None:
 def of_nodes(reason: str, names: Sequence[str], trouble: str, remedy: str) -> Said | None:
     if not names:
         return None
-    return Said(reason, "; ".join(f"{name} {trouble}" for name in names), remedy.format(first=names[0]))
+    more = f" and {len(names) - LISTED_MAX} more" if len(names) > LISTED_MAX else ""
+    return Said(reason, f"{', '.join(names[:LISTED_MAX])}{more}: {trouble}", remedy.format(first=names[0]))

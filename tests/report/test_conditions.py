@@ -192,9 +192,16 @@ def test_stale_and_lost_nodes_are_named() -> None:
     )
     assert true_ones(passed)[ConditionType.STALE] == "ChefSilent"
     assert node(1).name in of(passed)[ConditionType.STALE].message
-    assert of(passed)[ConditionType.LOST].message.startswith("i-00000000000000003 ")
+    assert of(passed)[ConditionType.LOST].message.startswith("i-00000000000000003: ")
     # Staleness never takes readiness away: a Chef outage must not look like an outage.
     assert of(passed)[ConditionType.READY].is_true
+
+
+def test_of_many_nodes_some_are_named_and_all_are_counted() -> None:
+    stale = seen(*(node(number, is_stale=True) for number in range(1, 9)))
+    message = of(made(EnvironmentPlan(name=CHECKOUT), world=observed(stale)))[ConditionType.STALE].message
+    assert message.startswith(f"{node(1).name}, {node(2).name}, ")
+    assert message.endswith(f"{node(5).name} and 3 more: Chef ran there once, and was not heard of lately")
 
 
 def test_a_missing_node_is_not_ready_even_if_there_is_nothing_to_do() -> None:

@@ -196,6 +196,15 @@ def test_an_expiry_is_taken_back_by_a_renewal_and_not_by_any_commit() -> None:
     assert [one.kind for one in told(made(facts=[renewed], remembered=remembered))] == ["EndingCancelled"]
 
 
+def test_nobody_is_said_to_have_asked_for_an_expiry() -> None:
+    facts = (ending_fact(EndingCause.EXPIRED),)
+    (event, *_) = told(going(PROTECTED, what=ending(EndingCause.EXPIRED), facts=facts))
+    assert (event.kind, event.actor, event.revision) == ("EndingBegan", "", DELETION)
+    assert event.message == (
+        "checkout is to be torn down: the lifetime that environments.d/checkout.yml gives it is over (9c1d9c1d)"
+    )
+
+
 def test_an_ending_that_is_written_anew_is_not_taken_back() -> None:
     facts = (EndingCancelled(environment=CHECKOUT), ending_fact())
     assert [one.kind for one in told(going(grace(), facts=facts))] == ["EndingBegan"]
