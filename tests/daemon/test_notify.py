@@ -61,8 +61,8 @@ def site(*statuses: int) -> Iterator[Site]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(here.statuses.popleft() if here.statuses else 200)
             self.send_header("Content-Length", "0")
+            here.got.put((self.headers["Idempotency-Key"], json.loads(body)))  # before whoever posts learns of it
             self.end_headers()
-            here.got.put((self.headers["Idempotency-Key"], json.loads(body)))
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -1,5 +1,8 @@
 """What a test can do to the fake beside the port: faults, a lagging index, counting."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 
 from reconciler.errors import Denied, Transient
@@ -76,10 +79,12 @@ def test_calls_reads_and_writes_are_counted() -> None:
     assert chef.calls == {"search nodes": 1, "get nodes": 1, "search roles": 1, "claim": 1, "put_role": 2}
 
 
-def test_what_is_handed_out_is_a_copy() -> None:
+def test_what_is_put_is_kept_as_a_copy() -> None:
+    """What is handed out is shared, for the simulation reads it a million times; nobody may change it."""
     chef = FakeChefServer()
-    chef.put_role(ROLE)
-    found = chef.roles()[ROLE.name].default_attributes["a"]
-    assert isinstance(found, dict)
-    found["b"] = 2
+    attributes = copy.deepcopy(dict(ROLE.default_attributes))
+    chef.put_role(replace(ROLE, default_attributes=attributes))
+    inner = attributes["a"]
+    assert isinstance(inner, dict)
+    inner["b"] = 2
     assert chef.stored_roles == {ROLE.name: ROLE}
