@@ -324,6 +324,7 @@ class Reconciler:
             desired=desired,
             names=look.scope.environments,
             refresh=self._refresh,
+            launch_deadline=self._rules.launch_deadline,
             at=look.at,
         )
         if reading.asked and self._ports.cloud.account(afresh=True) != claims.own.account:

@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from reconciler.errors import HivequeenError
 from reconciler.model.desired import Desired, ImageById
 from reconciler.model.memory import Memory
 from reconciler.model.names import EnvironmentName, ImageId, InstanceId, RoleName, chef_role_name
-from reconciler.model.observed import ChefEnvironment, ChefNode, ChefRole, Instance, Ownership
+from reconciler.model.observed import ChefEnvironment, ChefNode, ChefRole, Instance, InstanceState, Ownership
 from reconciler.model.rules import UNSEEN_GRACE
 from reconciler.observe.chef_reading import read_chef
 from reconciler.ports import ChefServer, Cloud, Journal
@@ -23,7 +23,7 @@ class Reading:
     names: frozenset[EnvironmentName] | None
     memory: Memory
     listed: Mapping[InstanceId, Instance]  # carry our fleet tag
-    by_id: Mapping[InstanceId, Instance]  # remembered, not listed, found by id
+    by_id: Mapping[InstanceId, Instance]  # remembered and not listed, or in doubt: found by id
     asked: frozenset[InstanceId]  # those that were read by id
     chef_nodes: Mapping[str, ChefNode]
     chef_clients: frozenset[str]
@@ -45,6 +45,7 @@ def read(
     desired: Desired,
     names: frozenset[EnvironmentName] | None,
     refresh: Collection[EnvironmentName],
+    launch_deadline: timedelta,
     at: datetime,
 ) -> Reading:
     """Read what joining needs, EC2 before the journal: an instance is never seen before its intent is.
@@ -52,6 +53,7 @@ def read(
     Args:
         names: the environments in scope; None for all.
         refresh: environments whose moving images are to be resolved again.
+        launch_deadline: what is still listed as pending after it is read by id, for a listing may be minutes old.
 
     Raises:
         Transient, Denied: some part could not be read, so nothing was.
@@ -68,7 +70,13 @@ def read(
         and record.instance_id not in listed
         and at - record.launched_at >= UNSEEN_GRACE
     )
-    by_id = cloud.get_instances(missing) if missing else {}
+    late = {
+        instance.instance_id
+        for instance in instances
+        if instance.state is InstanceState.PENDING and at - instance.launched_at >= launch_deadline
+    }
+    asked = missing | late
+    by_id = cloud.get_instances(asked) if asked else {}
     found = read_chef(chef, names=names, memory=memory, instances={**listed, **by_id}, desired=desired)
     images, unresolved = _resolve_images(cloud, desired, names, found.roles, refresh)
     return Reading(
@@ -77,7 +85,7 @@ def read(
         memory=memory,
         listed=listed,
         by_id=by_id,
-        asked=missing,
+        asked=asked,
         chef_nodes=found.nodes,
         chef_clients=frozenset(found.clients),
         chef_roles=found.roles,

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ class Outside:
             desired=wanted if wanted is not None else desired(environment()),
             names=None if names is None else frozenset(EnvironmentName(one) for one in names),
             refresh=[EnvironmentName(one) for one in refresh],
+            launch_deadline=timedelta(minutes=10),
             at=self.clock.now(),
         )
 

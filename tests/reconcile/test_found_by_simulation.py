@@ -98,3 +98,16 @@ def test_a_copy_elsewhere_answers_no_launch_whose_reply_was_lost(world: World) -
         world.clock.advance(10)
         world.reconcile()
     assert world.counts()["production/web"] == 2
+
+
+def test_a_listing_that_is_minutes_old_ends_no_node_that_runs_by_now(world: World) -> None:
+    world.cloud.pending_s = 500
+    world.cloud.lag_s["list_instances"] = 200
+    world.commit(production=PRODUCTION)
+    world.reconcile()
+    world.clock.advance(650)  # past the launch deadline; the listing shows how it was after 450 s
+    world.reconcile()
+    assert world.cloud.calls["TerminateInstances"] == 0
+    world.cloud.lag_s.clear()
+    world.settle()
+    assert len(world.cloud.everything()) == 6
