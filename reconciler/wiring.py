@@ -43,8 +43,6 @@ from reconciler.enroll.register import Enrollment
 from reconciler.enroll.report import FirstRuns
 from reconciler.errors import SettingsError, Stalled
 from reconciler.listener import Server, Tls
-from reconciler.model.cost import monthly_cost
-from reconciler.model.desired import Environment
 from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Pass, Scope
 from reconciler.ports import RequestCounter
@@ -52,7 +50,7 @@ from reconciler.reconcile import Ports, Reconciler
 from reconciler.report import logs
 from reconciler.report.metrics import Metrics
 from reconciler.settings import Settings, load
-from reconciler.spec import MonthlyCost
+from reconciler.spec import bounds_cost
 from reconciler.web.nodes import create_nodes_app
 from reconciler.web.operators import create_operators_app
 
@@ -106,22 +104,8 @@ def _reconciler(
         report=report,
         is_stopping=is_stopping,
         knows_claim=knows_claim,
-        monthly_cost=_reckoner(settings),
+        monthly_cost=prices.reckoner(settings.prices, settings.aws.region) if bounds_cost(settings.policy) else None,
     )
-
-
-def _reckoner(settings: Settings) -> MonthlyCost | None:
-    """What an environment costs a month by the price table; None where the policy bounds no cost."""
-    policy = settings.policy
-    if policy.monthly_cost_per_environment is None and policy.monthly_cost_in_total is None:
-        return None
-    table = prices.load(settings.prices)
-
-    def cost(environment: Environment) -> float | None:
-        usd = monthly_cost(environment, table, settings.aws.region).usd_per_month
-        return None if usd is None else float(usd)
-
-    return cost
 
 
 def _lock(state: Path) -> Lock:

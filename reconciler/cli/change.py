@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from reconciler.cli import screen
-from reconciler.cli.validate import readable_settings, user_data_limit
+from reconciler.cli.validate import readable_settings, reckoner, user_data_limit
 from reconciler.errors import Stalled
 from reconciler.model.names import BlobId, EnvironmentName
 
@@ -56,13 +56,15 @@ class Workplace:
 
         self.clone = Clone(repository, folder)
         self.settings = readable_settings(config)
+        self._price = reckoner(self.settings)
 
     def declared(self, snapshot: "Snapshot", edit: "Edit | None" = None) -> "Desired":
         """What the branch declares; with the edit, what it would. The daemon's policy counts if it is known."""
         from reconciler.model.policy import Policy  # noqa: PLC0415 - YAML and schemas only where they are used
         from reconciler.ports import TreeEntry  # noqa: PLC0415 - as above
-        from reconciler.spec import SpecReader  # noqa: PLC0415 - as above
+        from reconciler.spec import SpecReader, bounds_cost  # noqa: PLC0415 - as above
 
+        policy = self.settings.policy if self.settings else Policy()
         entries = [entry for entry in snapshot.entries if edit is None or entry.path != edit.path]
         new = BlobId("new")
         if edit is not None and edit.content is not None:
@@ -76,8 +78,8 @@ class Workplace:
 
         reader = SpecReader(
             user_data_limit_bytes=user_data_limit(self.settings),
-            policy=self.settings.policy if self.settings else Policy(),
-            monthly_cost=self._usd_per_month if self.settings else None,
+            policy=policy,
+            monthly_cost=self._price if bounds_cost(policy) else None,
         )
         return reader.read(
             revision=snapshot.revision,
@@ -88,21 +90,7 @@ class Workplace:
 
     def cost(self, environment: "Environment") -> "Cost | None":
         """Of a month; None without the settings, for nobody knows the region then."""
-        from reconciler import prices  # noqa: PLC0415 - as above
-        from reconciler.model.cost import monthly_cost  # noqa: PLC0415 - as above
-
-        if self.settings is None:
-            return None
-        try:
-            table = prices.load(self.settings.prices)
-        except Stalled as trouble:  # `hivequeen prices` is there to mend that, and nobody else's work waits for it
-            screen.note(f"what it costs is not known: {trouble.message}")
-            return None
-        return monthly_cost(environment, table, self.settings.aws.region)
-
-    def _usd_per_month(self, environment: "Environment") -> float | None:
-        cost = self.cost(environment)
-        return None if cost is None or cost.usd_per_month is None else float(cost.usd_per_month)
+        return None if self._price is None else self._price(environment)
 
     def elsewhere(self) -> Iterable[str]:
         """Of a commit that the daemon would not see."""

@@ -118,13 +118,12 @@ class Terms:
             Stalled: the price table cannot be read.
         """
         from reconciler import prices  # noqa: PLC0415 - as above
-        from reconciler.model.cost import Cost, monthly_cost  # noqa: PLC0415 - as above
+        from reconciler.model.cost import Cost  # noqa: PLC0415 - as above
 
         region = self.region
         if not region:
             return lambda _: Cost(unknown=("a region that is not known (say --region)",))
-        table = prices.load(self.settings.prices if self.settings is not None else None)
-        return lambda environment: monthly_cost(environment, table, region)
+        return prices.reckoner(self.settings.prices if self.settings is not None else None, region)
 
     def assumed(self, base: "Desired") -> "Snapshot":
         from reconciler.model.names import FleetId  # noqa: PLC0415 - as above
@@ -264,18 +263,12 @@ def _mirror(terms: Terms, scratch: Path) -> "BorrowedRepository":
 
 
 def _reader(terms: Terms) -> "SpecReader":
-    from reconciler.spec import SpecReader  # noqa: PLC0415 - as above
-
-    price = terms.price()
-
-    def usd_per_month(environment: "Environment") -> float | None:
-        found = price(environment).usd_per_month
-        return None if found is None else float(found)
+    from reconciler.spec import SpecReader, bounds_cost  # noqa: PLC0415 - as above
 
     return SpecReader(
         user_data_limit_bytes=user_data_limit(terms.settings),
         policy=terms.policy,
-        monthly_cost=usd_per_month if terms.region else None,
+        monthly_cost=terms.price() if terms.region and bounds_cost(terms.policy) else None,
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.desired import Desired, Json
     from reconciler.model.findings import Finding
     from reconciler.settings import Settings
+    from reconciler.spec import MonthlyCost
 
 
 class ValidateFormat(StrEnum):
@@ -41,18 +42,22 @@ def validate(
     """Check every environment file. Needs neither daemon nor network.
 
     Every finding is printed as file:line, with its remedy; exit 1 if there are any. Where the daemon's settings can be
-    read, their policy counts too, and they say how much user_data fits beside the bootstrap; else as much is allowed
-    as surely does.
+    read, their policy counts too, bounds of cost included, and they say how much user_data fits beside the bootstrap;
+    else as much is allowed as surely does.
 
     Example: [bold]hivequeen validate environments.d[/bold]
     """
     from reconciler.model.policy import Policy  # noqa: PLC0415 - as below
     from reconciler.report.sentences import nodes_of  # noqa: PLC0415 - as below
-    from reconciler.spec import validate_folder  # noqa: PLC0415 - jsonschema and YAML only where they are used
+    from reconciler.spec import bounds_cost, validate_folder  # noqa: PLC0415 - YAML and schemas only where they are used
 
     settings = readable_settings(invocation(context).config)
+    policy = settings.policy if settings else Policy()
     desired = validate_folder(
-        path, user_data_limit_bytes=user_data_limit(settings), policy=settings.policy if settings else Policy()
+        path,
+        user_data_limit_bytes=user_data_limit(settings),
+        policy=policy,
+        monthly_cost=reckoner(settings) if bounds_cost(policy) else None,
     )
     count, nodes = len(desired.environments), _nodes(desired)
     match output:
@@ -81,6 +86,19 @@ def user_data_limit(settings: "Settings | None") -> int:
         return limit_of(settings)
     except Stalled:  # a certificate that the daemon reads is not there
         return limit_of(None)
+
+
+def reckoner(settings: "Settings | None") -> "MonthlyCost | None":
+    """By the daemon's price table; None where nobody can tell. Its trouble is noted, and nobody else's work waits for it."""
+    from reconciler import prices  # noqa: PLC0415 - as above
+
+    if settings is None:
+        return None
+    try:
+        return prices.reckoner(settings.prices, settings.aws.region)
+    except Stalled as trouble:
+        screen.note(f"what it costs is not known: {trouble.message}")
+        return None
 
 
 def annotation(finding: "Finding") -> str:

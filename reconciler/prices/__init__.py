@@ -1,7 +1,7 @@
-"""Price tables: JSON files that `hivequeen prices update` writes. One comes with the program."""
+"""Price tables: JSON files that `hivequeen prices update` writes, and what environments cost by them. One comes with the program."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from importlib import resources
@@ -11,7 +11,8 @@ from typing import Any
 
 from reconciler.document.schema import Schema
 from reconciler.errors import Stalled
-from reconciler.model.cost import Prices, RegionPrices
+from reconciler.model.cost import Cost, Prices, RegionPrices, monthly_cost
+from reconciler.model.desired import Environment
 
 REMEDY = "write it anew with `hivequeen prices update --out FILE`"
 
@@ -29,6 +30,16 @@ def load(path: Path | None = None) -> Prices:
     except OSError as error:
         raise Stalled(f"{path}: cannot be read: {error.strerror}", remedy="correct `prices` in the settings") from error
     return read(content, file=str(path or "the price table"))
+
+
+def reckoner(path: Path | None, region: str) -> Callable[[Environment], Cost]:
+    """What an environment costs in a month, by one table, in one region.
+
+    Raises:
+        Stalled: as `load`.
+    """
+    table = load(path)
+    return lambda environment: monthly_cost(environment, table, region)
 
 
 def read(content: bytes, *, file: str) -> Prices:

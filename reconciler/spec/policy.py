@@ -2,20 +2,26 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final, TypeAlias
 
 from reconciler.document import Schema, show
+from reconciler.model.cost import Cost
 from reconciler.model.desired import Environment
 from reconciler.model.findings import Finding, Origin
 from reconciler.model.names import EnvironmentName
 from reconciler.model.policy import Policy, matches
 from reconciler.spec.merge import Merged
 
-# What an environment costs in a month, in the currency of the policy; None: some price of it is not known.
-MonthlyCost: TypeAlias = Callable[[Environment], float | None]
+MonthlyCost: TypeAlias = Callable[[Environment], Cost]  # in the currency of the policy
 
 _AGAINST: Final = "against the policy"
 _NAMED_MAX: Final = 3  # the largest environments that a total names
+
+
+def bounds_cost(policy: Policy) -> bool:
+    """Whether judging by it takes prices."""
+    return policy.monthly_cost_per_environment is not None or policy.monthly_cost_in_total is not None
 
 
 class Judge:
@@ -94,7 +100,7 @@ class Judge:
             message = f"{environment.name} asks for {nodes} nodes, at most {policy.nodes_per_environment} are allowed"
             yield _at(environment, "roles", message, "lower some count")
         if policy.monthly_cost_per_environment is not None and self._monthly_cost is not None:
-            cost = self._monthly_cost(environment)
+            cost = self._monthly_cost(environment).usd_per_month
             if cost is None:
                 message = f"what a month of {environment.name} costs is not known, and it is bounded"
                 yield _at(environment, "roles", message, "name instance types that the price table holds")
@@ -138,8 +144,8 @@ class Judge:
         most = self._policy.monthly_cost_in_total
         if most is None or self._monthly_cost is None:
             return
-        # An unknown price is told where an environment's own cost is bounded; here it counts as nothing.
-        costs = {name: self._monthly_cost(environment) or 0.0 for name, environment in environments.items()}
+        # An unknown price is told where an environment's own cost is bounded; here what is known counts, for it costs that at least.
+        costs = {name: self._monthly_cost(environment).known for name, environment in environments.items()}
         total = sum(costs.values())
         if total > most:
             yield Finding(
@@ -161,7 +167,7 @@ def _nodes(environment: Environment) -> int:
     return sum(role.count for role in environment.roles.values())
 
 
-def _largest(amounts: Mapping[EnvironmentName, float]) -> str:
+def _largest(amounts: Mapping[EnvironmentName, Decimal | int]) -> str:
     largest = sorted(amounts, key=lambda name: (-amounts[name], name))[:_NAMED_MAX]
     return ", ".join(f"{name} {amounts[name]:,.0f}" for name in largest)
 

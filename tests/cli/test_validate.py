@@ -57,6 +57,25 @@ def test_the_policy_of_the_settings_counts(folder: Path, tmp_path: Path, capsys:
     )
 
 
+def test_the_policys_bounds_of_cost_count(folder: Path, tmp_path: Path, capsys: Captured) -> None:
+    config = write_settings(tmp_path, policy={"monthly_cost": {"environment": 200, "total": 10_000}})
+    assert invoke(["--config", str(config), "validate", str(folder)]) == 1
+    (told,) = capsys.readouterr().out.splitlines()
+    assert told.startswith(f"{folder}/production.yml:10: against the policy: a month of production costs 441.50")
+
+
+def test_a_price_table_that_cannot_be_read_is_noted_and_hinders_no_check(
+    folder: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "prices.json").write_text("{")
+    config = write_settings(tmp_path, policy={"monthly_cost": {"environment": 200}}, prices="prices.json")
+    assert invoke(["--config", str(config), "validate", str(folder)]) == 0
+    assert "what it costs is not known" in capsys.readouterr().err
+    config = write_settings(tmp_path, prices="prices.json")
+    assert invoke(["--config", str(config), "validate", str(folder)]) == 0
+    assert capsys.readouterr().err == "", "nobody needs prices"
+
+
 def test_settings_that_somebody_names_must_be_right(folder: Path, tmp_path: Path, capsys: Captured) -> None:
     config = write_settings(tmp_path, policy={"onwer": "x"})
     assert invoke(["--config", str(config), "validate", str(folder)]) == 1

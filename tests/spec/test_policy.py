@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.model.cost import Cost
 from reconciler.model.desired import Desired, Environment, Json
 from reconciler.model.findings import Origin
 from reconciler.model.names import EnvironmentName
@@ -36,9 +38,14 @@ def with_line(line: str) -> dict[str, str]:
     return {"production.yml": PRODUCTION, "checkout.yml": f"{CHECKOUT}{line}\n"}
 
 
-def nodes(environment: Environment) -> float:
+def nodes(environment: Environment) -> Cost:
     """100 a node and month."""
-    return sum(role.count for role in environment.roles.values()) * 100.0
+    return Cost(known=Decimal(100) * sum(role.count for role in environment.roles.values()))
+
+
+def partly(environment: Environment) -> Cost:
+    """Nobody knows what the volumes cost."""
+    return nodes(environment) + Cost(unknown=("gp9 volumes in us-east-1",))
 
 
 def test_without_policy_nothing_is_violated() -> None:
@@ -170,12 +177,20 @@ def test_cost_is_bounded_by_what_somebody_else_says_it_is() -> None:
 
 def test_a_price_that_is_not_known_is_said_and_not_guessed() -> None:
     policy = Policy(monthly_cost_per_environment=300)
-    assert lines(judged(policy, {"production.yml": PRODUCTION}, cost=lambda _: None)) == [
+    assert lines(judged(policy, {"production.yml": PRODUCTION}, cost=partly)) == [
         (
             "production.yml:10: what a month of production costs is not known, and it is bounded "
             "(name instance types that the price table holds)"
         )
     ]
+
+
+def test_of_a_total_what_is_known_counts_for_it_costs_that_at_least() -> None:
+    policy = Policy(monthly_cost_in_total=700, origins={"monthly_cost.total": AT})
+    assert [line.partition(", at most")[0] for line in lines(judged(policy, cost=partly))] == [
+        "hivequeen.yml:40: a month of all environments together costs 800.00"
+    ]
+    assert judged(Policy(monthly_cost_in_total=800), cost=partly).findings == ()
 
 
 def test_the_schema_sees_what_is_merged_and_put_in() -> None:
