@@ -1,9 +1,8 @@
-"""What one pass finds out and decides, as values, and the small questions that are asked of them."""
+"""What one pass finds out and decides, as values, and what follows from them once it has acted."""
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from reconciler.errors import HivequeenError, Transient
 from reconciler.model.desired import Desired
@@ -11,7 +10,7 @@ from reconciler.model.facts import Fact
 from reconciler.model.memory import Memory
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import Observed
-from reconciler.model.passes import Failure, Outcome, Result, Scope
+from reconciler.model.passes import Failure, Outcome, Pass, Result, Scope
 from reconciler.model.plan import Blocked, Plan
 from reconciler.plan import is_under_way
 from reconciler.ports import Claim
@@ -51,12 +50,9 @@ class Look:
     decision: Decision | None = None  # None: some stage failed, and nothing may be done
 
 
-class StageFailed(Exception):
-    """Ends the pass: a stage could not conclude anything, and neither can those after it."""
-
-    def __init__(self, stage: str, error: HivequeenError) -> None:
-        super().__init__(error.message)
-        self.failure = failure_of(stage, error)
+def failure_of(stage: str, error: HivequeenError) -> Failure:
+    needs_person = not isinstance(error, Transient)
+    return Failure(stage=stage, message=error.message, remedy=error.remedy, needs_person=needs_person)
 
 
 def refreshed(look: Look, decision: Decision, outcomes: tuple[Outcome, ...]) -> set[EnvironmentName]:
@@ -71,24 +67,39 @@ def refreshed(look: Look, decision: Decision, outcomes: tuple[Outcome, ...]) -> 
     return done - {name for name, backoff in decision.memory.backoffs.items() if backoff.until > look.at}
 
 
-def without_future(memory: Memory, at: datetime) -> Memory:
-    """What a clock that ran ahead wrote would hold deadlines up until that day."""
-    return replace(
-        memory,
-        looked_at=memory.looked_at if memory.looked_at is None or memory.looked_at <= at else None,
-        sighted_again_at=memory.sighted_again_at
-        if memory.sighted_again_at is None or memory.sighted_again_at <= at
-        else None,
-        blindnesses=tuple(one for one in memory.blindnesses if one.ended_at <= at),
+def pass_of(look: Look, outcomes: tuple[Outcome, ...], *, ended_at: datetime, progress: timedelta) -> Pass:
+    """All of it as the report takes it.
+
+    Args:
+        progress: when to look again after a stage failed.
+    """
+    decision = look.decision
+    return Pass(
+        scope=look.scope,
+        started_at=look.at,
+        ended_at=ended_at,
+        revision=decision.desired.revision if decision is not None else None,
+        committed_at=look.committed_at,
+        commit=look.told.commit,
+        desired=decision.desired if decision is not None else None,
+        observed=decision.observed if decision is not None else None,
+        memory=decision.memory if decision is not None else look.memory,
+        plan=decision.plan if decision is not None else _held_only(look),
+        facts=tuple(look.facts),
+        outcomes=outcomes,
+        failures=tuple(look.failures),
+        requeue_after_s=_requeue_after_s(decision, outcomes) if decision is not None else progress.total_seconds(),
+        awaited=_awaited(decision, outcomes),
+        due=_due(decision) if decision is not None else {},
     )
 
 
-def held_only(look: Look) -> Plan | None:
+def _held_only(look: Look) -> Plan | None:
     """Without a revision to desire there is nothing to plan, but what holds it must be seen and can be approved."""
     return Plan(revision=RevisionId(""), environments=(), blocked=tuple(look.holds)) if look.holds else None
 
 
-def awaited(decision: Decision | None, outcomes: tuple[Outcome, ...]) -> frozenset[EnvironmentName]:
+def _awaited(decision: Decision | None, outcomes: tuple[Outcome, ...]) -> frozenset[EnvironmentName]:
     """Environments that are worth a look soon."""
     names = {outcome.action.environment for outcome in outcomes}
     if decision is not None:
@@ -96,39 +107,15 @@ def awaited(decision: Decision | None, outcomes: tuple[Outcome, ...]) -> frozens
     return frozenset(names)
 
 
-def due(decision: Decision | None) -> Mapping[EnvironmentName, datetime]:
+def _due(decision: Decision) -> Mapping[EnvironmentName, datetime]:
     """When something of an environment comes due. Each has its own moment, or a fleet that is busy would look at them
     all every few seconds; and those that full passes alone decide would make every such look a full one."""
-    if decision is None:
-        return {}
     at = decision.observed.at
     return {one.name: one.due_at for one in decision.plan.environments if one.due_at is not None and one.due_at > at}
 
 
-def is_undecided(undeclared: Collection[EnvironmentName], memory: Memory) -> bool:
-    """Whether one of them is still to be torn down or swept, which full passes alone decide."""
-    known = (memory.environments.get(name) for name in undeclared)
-    return any(one is None or one.teardown_began_at is None for one in known)
-
-
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    try:
-        yield
-    except HivequeenError as error:
-        raise StageFailed(name, error) from error
-
-
-def failure_of(stage: str, error: HivequeenError) -> Failure:
-    needs_person = not isinstance(error, Transient)
-    return Failure(stage=stage, message=error.message, remedy=error.remedy, needs_person=needs_person)
-
-
-def changed(before: Desired, now: Desired) -> frozenset[EnvironmentName]:
-    """Names whose declaration differs between the two, either way."""
-    return frozenset(
-        name
-        for name in before.names | now.names
-        if before.environments.get(name) != now.environments.get(name)
-        or before.frozen.get(name) != now.frozen.get(name)
-    )
+def _requeue_after_s(decision: Decision, outcomes: tuple[Outcome, ...]) -> float | None:
+    """When to look again: soon at what is under way; at once where another offering may have capacity."""
+    if any(outcome.result == Result.REFUSED and not outcome.needs_person for outcome in outcomes):
+        return 0.0
+    return decision.plan.requeue_after_s

@@ -143,7 +143,7 @@ MUTANTS: Final = (
     Mutant(
         name="account-not-asked-again",
         bug="concludes from another account's listing that ours is empty",
-        file="reconcile.py",
+        file="observer.py",
         good="        if reading.asked and self._ports.cloud.account(afresh=True) != claims.own.account:\n",
         bad="        if reading.asked and self._ports.cloud.account() != claims.own.account:\n",
         caught_by=("tests/reconcile/test_attacks.py", "-k", "credentials_that_turn"),
