@@ -104,7 +104,7 @@ MUTANTS: Final = (
         name="unlisted-is-gone",
         bug="calls a node gone that one listing lacked",
         file="observe/join.py",
-        good="    elif record.missing_since is not None and at - record.missing_since >= NOT_FOUND_PROOF:\n",
+        good="    elif record.missing_since is not None and reading.at - record.missing_since >= NOT_FOUND_PROOF:\n",
         bad="    elif True:\n",
         caught_by=("tests/observe/test_join_gone.py",),
     ),
@@ -135,9 +135,9 @@ MUTANTS: Final = (
     Mutant(
         name="untagged-is-ours",
         bug="goes on treating an instance as ours after somebody took our tag away",
-        file="observe/join.py",
-        good="    return instance.tags.get(tags.FLEET) == work.rules.fleet\n",
-        bad="    return True or bool(work and instance)\n",
+        file="observe/nodes.py",
+        good="    return instance.tags.get(tags.FLEET) == evidence.rules.fleet\n",
+        bad="    return True or bool(evidence and instance)\n",
         caught_by=("tests/reconcile/test_trouble.py", "-k", "lost_its_tag"),
     ),
     Mutant(
