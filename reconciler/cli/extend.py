@@ -11,8 +11,21 @@ import typer
 
 from reconciler.cli import change
 from reconciler.cli.ask import invocation
-from reconciler.cli.change import FOLDER, HERE, DryRun, Folder, Proposal, Repository, Workplace, Yes
-from reconciler.cli.options import DeclaredEnvironment, environment_name
+from reconciler.cli.change import Manner, Proposal
+from reconciler.cli.options import (
+    FOLDER,
+    HERE,
+    ChangeFormat,
+    DeclaredEnvironment,
+    DryRun,
+    Folder,
+    Repository,
+    Yes,
+    environment_name,
+)
+from reconciler.cli.preview import preview
+from reconciler.cli.screen import Format
+from reconciler.cli.workplace import Workplace, require_declared, require_file, require_valid
 from reconciler.errors import Stalled
 
 if TYPE_CHECKING:
@@ -36,6 +49,7 @@ def extend(
     folder: Folder = FOLDER,
     yes: Yes = False,
     dry_run: DryRun = False,
+    output: ChangeFormat = Format.TABLE,
 ) -> None:
     """Let an environment live longer than its ttl or expires says, by a commit in your name.
 
@@ -46,8 +60,8 @@ def extend(
     wanted, longer = environment_name(name), _span(span)
     here = Workplace(repository, folder, invocation(context).config)
     snapshot = here.clone.fetch()
-    path = change.require_file(wanted, snapshot, here.clone)
-    environment = change.require_declared(wanted, here.declared(snapshot))
+    path = require_file(wanted, snapshot, here.clone)
+    environment = require_declared(wanted, here.declared(snapshot))
     end = ends_at(environment.lifetime, here.clone.touched_at(snapshot, path), _default_ttl(here.settings))
     if end is None:
         raise Stalled(
@@ -55,8 +69,9 @@ def extend(
             remedy="give it an end there if it shall have one",
         )
     wished = extension(environment.lifetime, end, longer, datetime.now(UTC))
-    proposal = _proposal(environment, path, wished, snapshot)
-    change.carry_out(proposal, at=here, snapshot=snapshot, yes=yes, dry_run=dry_run, before=None)
+    proposal = _proposal(environment, path, wished, snapshot, here)
+    manner = Manner(yes=yes, dry_run=dry_run, output=output)
+    raise typer.Exit(change.carry_out(proposal, at=here, snapshot=snapshot, manner=manner))
 
 
 def _span(text: str) -> timedelta:
@@ -115,7 +130,9 @@ def extension(lifetime: "Lifetime", end: datetime, longer: timedelta, now: datet
     return Extension(ends_at=expires if hours is None else new_end, hours=hours, expires=f"{expires:%Y-%m-%dT%H:%MZ}")
 
 
-def _proposal(environment: "Environment", path: str, wished: Extension, snapshot: "Snapshot") -> Proposal:
+def _proposal(
+    environment: "Environment", path: str, wished: Extension, snapshot: "Snapshot", here: Workplace
+) -> Proposal:
     from reconciler.adapters.worktree import Edit  # noqa: PLC0415 - for those who change something
 
     blob = snapshot.blob(path)
@@ -124,13 +141,18 @@ def _proposal(environment: "Environment", path: str, wished: Extension, snapshot
     content = next(text for text in written if text != before)
 
     def check(desired: "Desired") -> None:
-        change.require_valid(environment.name, desired, tolerated=environment.violations)
+        require_valid(environment.name, desired, tolerated=environment.violations)
 
     when = f"{wished.ends_at:%Y-%m-%d %H:%M} UTC"
+    edit, subject = Edit(path=path, content=content, before=blob), f"Extend {environment.name} until {when}"
+    after = here.declared(snapshot, edit)
+    check(after)
     return Proposal(
-        edit=Edit(path=path, content=content, before=blob),
-        subject=f"Extend {environment.name} until {when}",
+        name=environment.name,
+        edit=edit,
+        subject=subject,
         effects=(f"{environment.name} lives until {when}, if that is committed now",),
+        preview=preview(edit, subject, before=here.declared(snapshot), after=after, at=here),
         check=check,
     )
 

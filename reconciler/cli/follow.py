@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import typer
 
 from reconciler.cli import screen
 from reconciler.cli.ask import invocation
+from reconciler.cli.screen import Format
 from reconciler.daemon.client import NoDaemon, ask
 from reconciler.daemon.requests import AskShow, AskStatus
 from reconciler.errors import SettingsError, Stalled, Transient
@@ -38,13 +39,18 @@ class Watch:
         control: "Path",
         name: "EnvironmentName",
         *,
+        output: Format = Format.TABLE,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
+        """With JSON, standard output is left alone: what is told goes beside it, and `document` says how it ended."""
         self._control = control
         self._name = name
+        self._output = output
         self._pause = pause
         self._before: str | None = None  # the daemon's revision, before there was anything to wait for
         self._was_there = False
+        self._picture_now: Document | None = None
+        self._code: int | None = None  # None: how it went is not known
 
     def begin(self) -> None:
         """Before anything is committed: somebody has to be there to tell.
@@ -57,25 +63,46 @@ class Watch:
         except NoDaemon as nobody:
             raise Stalled(f"--wait: {nobody.message}; nothing was committed", remedy=nobody.remedy) from nobody
 
+    def until(self, revision: str, *, is_end: bool) -> int:
+        """Until it is ready, or gone if that is the end. The exit code."""
+        return self.until_gone(revision) if is_end else self.until_ready(revision)
+
     def until_ready(self, revision: str) -> int:
-        """The exit code."""
         return self._until(self._verdict_on_readiness, revision, aim="coming up")
 
     def until_gone(self, revision: str) -> int:
         return self._until(self._verdict_on_absence, revision, aim="going")
 
+    @property
+    def document(self) -> Document:
+        """How the waiting ended, and what was seen last."""
+        picture = self._picture_now or {"environment": None, "nodes": [], "holds": []}
+        environment = picture["environment"]
+        fine = "gone" if environment is None else "ready"
+        results = {FINE: fine, FAILED: "failed", HELD: "held", INTERRUPTED: "interrupted", None: "unknown"}
+        true = [one for one in environment["conditions"] if one["status"]] if environment else []
+        return {
+            "result": results[self._code],
+            "nodes": [{key: node[key] for key in ("name", "phase", "why")} for node in picture["nodes"]],
+            "waiting": list(environment["waiting"]) if environment else [],
+            "conditions": [{key: one[key] for key in ("type", "message", "remedy")} for one in true],
+            "holds": [{key: hold[key] for key in ("guard", "message", "remedy")} for hold in picture["holds"]],
+        }
+
     def _until(self, verdict: "Callable[[Document, str], int | None]", revision: str, *, aim: str) -> int:
         code: int | None = None
         try:
-            with _view() as view:
+            with _view(self._output) as view:
                 pictures = self._pictures(view)
                 while code is None:
-                    picture = next(pictures)
+                    picture = self._picture_now = next(pictures)
                     code = verdict(picture, revision)
                     view.show(self._lines(picture, revision))
         except KeyboardInterrupt:
             screen.note(f"{self._name} goes on {aim}; see: hivequeen show {self._name}")
+            self._code = INTERRUPTED
             return INTERRUPTED
+        self._code = code
         self._conclude(picture, code)
         return code
 
@@ -175,7 +202,10 @@ class Watch:
             is_ready = picture["environment"] is not None
             count = len([node for node in picture["nodes"] if node["phase"] == "ready"])
             what = f"is ready, {nodes_of(count)}" if is_ready else "is gone"
-            screen.say(f"{self._name} {what}", style="green")
+            if self._output is Format.JSON:
+                screen.note(f"{self._name} {what}")
+            else:
+                screen.say(f"{self._name} {what}", style="green")
             return
         for hold in picture["holds"]:
             screen.complain(f"held ({hold['guard']}): {hold['message']}", hold["remedy"])
@@ -217,14 +247,15 @@ class _View(Protocol):
 
 
 @contextmanager
-def _view() -> Iterator[_View]:
+def _view(output: Format) -> Iterator[_View]:
     """On a terminal the lines replace each other; elsewhere each is written once, when it is news."""
-    if screen.is_terminal():
+    if output is Format.JSON:
+        yield _Written(screen.note)
+    elif screen.is_terminal():
         with screen.live() as redraw:
             yield _Redrawn(redraw)
     else:
-        with nullcontext():
-            yield _Written()
+        yield _Written(screen.say)
 
 
 class _Redrawn:
@@ -236,11 +267,12 @@ class _Redrawn:
 
 
 class _Written:
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
         self._written: list[str] = []
 
     def show(self, lines: list[str]) -> None:
         for line in lines:
             if line not in self._written:
-                screen.say(line)
+                self._write(line)
         self._written = lines

@@ -13,6 +13,7 @@ import typer
 
 from reconciler.cli import own, screen
 from reconciler.cli.ask import answer, invocation
+from reconciler.cli.options import FOLDER
 from reconciler.cli.validate import readable_settings, user_data_limit
 from reconciler.daemon.requests import AskWorld
 from reconciler.errors import HivequeenError, SourceRejected, Stalled
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
     from reconciler.spec import SpecReader
 
-FOLDER: Final = "environments.d"
 _WHOLE: Final = "fetch the whole history (git fetch --unshallow; in a build, fetch-depth: 0)"
 
 
@@ -55,10 +55,18 @@ def _world(
     if not offline:
         document: Any = answer(context, AskWorld(), own_desk=own.looking)
         return decode(document, file="the daemon's answer")
-    if settings is None:
-        return None
+    return None if settings is None else last_known(settings)
+
+
+def last_known(settings: "Settings") -> "Snapshot | None":
+    """As the daemon left it beside its state; None: it left none.
+
+    Raises:
+        Stalled: it cannot be read.
+    """
     from reconciler.adapters.journal.file import path_of  # noqa: PLC0415 - as above
     from reconciler.daemon.snapshots import file_beside  # noqa: PLC0415 - as above
+    from reconciler.review.codec import parse  # noqa: PLC0415 - as above
 
     kept = file_beside(path_of(settings.state))
     try:
@@ -147,6 +155,7 @@ class Revisions:
         self._borrowed = borrowed
         self._terms = terms
         self._reader = _reader(terms)
+        self._sides = Sides(borrowed, terms, folder=terms.folder)
 
     def named(self, name: str) -> "RevisionId":
         return self._borrowed.revision(name)
@@ -190,20 +199,33 @@ class Revisions:
             raise Stalled(f"{revision[:8]} cannot be read in {self._borrowed.top}", remedy=_WHOLE) from trouble
 
     def side(self, desired: "Desired", memory: "Memory") -> "Side":
-        """With what the history says of it. Where that cannot be read, nobody is named and no lifetime is known."""
-        from reconciler.review import Side  # noqa: PLC0415 - as above
+        return self._sides.of(desired, memory)
+
+
+class Sides:
+    """Revisions with what the history says of them."""
+
+    def __init__(self, borrowed: "BorrowedRepository", terms: Terms, *, folder: str) -> None:
         from reconciler.source.history import History  # noqa: PLC0415 - as above
 
-        settings = self._terms.settings
-        history = History(
-            self._borrowed.repository,
-            folder=self._terms.folder,
+        settings = terms.settings
+        self._is_shallow = borrowed.is_shallow
+        self._history = History(
+            borrowed.repository,
+            folder=folder,
             has_default_ttl=settings is not None and settings.rules.default_ttl is not None,
         )
-        told, trouble = history.tell(desired, memory)
-        if trouble is not None:
-            why = "the checkout is shallow" if self._borrowed.is_shallow else trouble.message
+        self._is_noted = False
+
+    def of(self, desired: "Desired", memory: "Memory") -> "Side":
+        """Where the history cannot be read, nobody is named and no lifetime is known; that is noted once."""
+        from reconciler.review import Side  # noqa: PLC0415 - as above
+
+        told, trouble = self._history.tell(desired, memory)
+        if trouble is not None and not self._is_noted:
+            why = "the checkout is shallow" if self._is_shallow else trouble.message
             screen.note(f"who changed what, and when, is not known: {why}; {_WHOLE}")
+            self._is_noted = True
         return Side(desired=desired, commit=told.commit, touched=told.touched)
 
 
@@ -223,7 +245,7 @@ def revisions(terms: Terms) -> Iterator[Revisions]:
         except HivequeenError:
             if terms.settings is None:
                 raise
-        if borrowed is None or not _is_of(borrowed, terms):
+        if borrowed is None or not is_of(borrowed, terms):
             borrowed = _mirror(terms, Path(scratch))
         try:
             yield Revisions(borrowed, terms)
@@ -231,7 +253,7 @@ def revisions(terms: Terms) -> Iterator[Revisions]:
             borrowed.close()
 
 
-def _is_of(borrowed: "BorrowedRepository", terms: Terms) -> bool:
+def is_of(borrowed: "BorrowedRepository", terms: Terms) -> bool:
     """Whether it is a clone of the repository that the daemon follows, or that repository itself."""
     from reconciler.adapters.git_borrowed import is_same_address  # noqa: PLC0415 - as above
 

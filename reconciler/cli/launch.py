@@ -1,19 +1,33 @@
 """`launch`: a new environment, by the smallest file that declares it."""
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from reconciler.cli import change, follow
 from reconciler.cli.ask import invocation
-from reconciler.cli.change import FOLDER, HERE, DryRun, Folder, Proposal, Repository, Wait, Workplace, Yes
-from reconciler.cli.options import environment_name
+from reconciler.cli.change import Manner, Proposal
+from reconciler.cli.options import (
+    FOLDER,
+    HERE,
+    ChangeFormat,
+    DryRun,
+    Folder,
+    Repository,
+    Wait,
+    Yes,
+    environment_name,
+)
+from reconciler.cli.preview import preview
+from reconciler.cli.screen import Format
+from reconciler.cli.workplace import Workplace, file_of, near, require_valid, stems
 from reconciler.errors import Stalled
 
 if TYPE_CHECKING:
     from reconciler.adapters.worktree import Clone, Snapshot
-    from reconciler.model.desired import Desired
+    from reconciler.model.desired import Desired, Environment
     from reconciler.model.names import EnvironmentName
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
@@ -46,6 +60,7 @@ def launch(
     wait: Wait = False,
     yes: Yes = False,
     dry_run: DryRun = False,
+    output: ChangeFormat = Format.TABLE,
 ) -> None:
     """Declare a new environment: write its file, commit it in your name, and push it.
 
@@ -63,12 +78,9 @@ def launch(
         assign(tree, assignment)
     snapshot = here.clone.fetch()
     proposal = _proposal(wanted, tree, snapshot, here)
-    watch = follow.Watch(follow.control_of(context), wanted) if wait else None
-    published = change.carry_out(
-        proposal, at=here, snapshot=snapshot, yes=yes, dry_run=dry_run, before=watch.begin if watch else None
-    )
-    if watch and published:
-        raise typer.Exit(watch.until_ready(published.revision))
+    watch = follow.Watch(follow.control_of(context), wanted, output=output) if wait else None
+    manner = Manner(yes=yes, dry_run=dry_run, output=output, watch=watch)
+    raise typer.Exit(change.carry_out(proposal, at=here, snapshot=snapshot, manner=manner))
 
 
 def _email(clone: "Clone") -> str:
@@ -121,27 +133,38 @@ def _proposal(name: "EnvironmentName", tree: dict[str, Any], snapshot: "Snapshot
     from reconciler.adapters.worktree import Edit  # noqa: PLC0415 - as above
 
     require_free(name, snapshot, here.clone)
-    parent = change.file_of(tree["extends"], snapshot)
+    parent = file_of(tree["extends"], snapshot)
     if parent is None:
         raise Stalled(
             f"there is no environment or template {tree['extends']} to be like",
-            remedy=change.near(tree["extends"], change.stems(snapshot)),
+            remedy=near(tree["extends"], stems(snapshot)),
         )
     blob = snapshot.blob(parent)
     content = text_of(tree, snapshot.read([blob])[blob] if blob else b"")
     edit = Edit(path=f"{name}.yml", content=content, before=None)
-    environment = change.require_valid(name, here.declared(snapshot, edit))
-    cost = here.cost(environment)
+    subject = f"Launch {name}"
+    after = here.declared(snapshot, edit)
+    environment = require_valid(name, after)
 
     def check(desired: "Desired") -> None:
-        change.require_valid(name, desired)
+        require_valid(name, desired)
 
     return Proposal(
+        name=name,
         edit=edit,
-        subject=f"Launch {name}",
-        effects=(f"{name} will have:", *change.nodes(environment), *([f"  {cost}"] if cost else [])),
+        subject=subject,
+        effects=(f"{name} will have:", *_nodes(environment)),
+        preview=preview(edit, subject, before=here.declared(snapshot), after=after, at=here),
         check=check,
     )
+
+
+def _nodes(environment: "Environment") -> Iterable[str]:
+    """What it will consist of, a role in a line."""
+    for name, role in sorted(environment.roles.items()):
+        first, *others = role.instance_types
+        instead = f" (or {', '.join(others)})" if others else ""
+        yield f"  {name}: {role.count} x {first}{instead}"
 
 
 def require_free(name: "EnvironmentName", snapshot: "Snapshot", clone: "Clone") -> None:
@@ -149,7 +172,7 @@ def require_free(name: "EnvironmentName", snapshot: "Snapshot", clone: "Clone") 
     Raises:
         Stalled: some file declares it already.
     """
-    if (taken := change.file_of(name, snapshot)) is not None:
+    if (taken := file_of(name, snapshot)) is not None:
         raise Stalled(
             f"{name} exists already: {clone.folder}/{taken} on {clone.upstream}",
             remedy="choose another name; to change what is there, edit its file",

@@ -1,7 +1,7 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -10,6 +10,9 @@ from reconciler.cli.invocation import DEFAULT_CONFIG
 from reconciler.cli.screen import Format
 from reconciler.errors import Stalled
 from reconciler.model.names import EnvironmentName, is_environment_name
+
+HERE: Final = Path()
+FOLDER: Final = "environments.d"
 
 
 def _complete(context: typer.Context, incomplete: str) -> list[str]:
@@ -43,6 +46,15 @@ Environments = Annotated[
     ),
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="json is for scripts; its shape is in schemas/.")]
+ChangeFormat = Annotated[
+    Format,
+    typer.Option("--format", help="json: one document at the end (hivequeen schema change); needs --yes or --dry-run."),
+]
+Repository = Annotated[Path, typer.Option(help="Your clone of the repository of environments.", metavar="DIR")]
+Folder = Annotated[str, typer.Option("--path", help="The folder of environment files in it.", metavar="FOLDER")]
+Wait = Annotated[bool, typer.Option("--wait", metavar="", help="Show how it goes, until it is there or gone.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Show what would be committed, and stop there.")]
 All = Annotated[bool, typer.Option("--all", metavar="", help="Everything, instead of one environment.")]
 
 

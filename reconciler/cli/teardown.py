@@ -4,10 +4,24 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from reconciler.cli import change, follow, screen
+from reconciler.cli import change, follow
 from reconciler.cli.ask import invocation
-from reconciler.cli.change import FOLDER, HERE, DryRun, Folder, Proposal, Repository, Wait, Workplace, Yes
-from reconciler.cli.options import DeclaredEnvironment, environment_name
+from reconciler.cli.change import Manner, Proposal
+from reconciler.cli.options import (
+    FOLDER,
+    HERE,
+    ChangeFormat,
+    DeclaredEnvironment,
+    DryRun,
+    Folder,
+    Repository,
+    Wait,
+    Yes,
+    environment_name,
+)
+from reconciler.cli.preview import Preview, preview
+from reconciler.cli.screen import Format
+from reconciler.cli.workplace import Workplace, require_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +40,7 @@ def teardown(
     wait: Wait = False,
     yes: Yes = False,
     dry_run: DryRun = False,
+    output: ChangeFormat = Format.TABLE,
 ) -> None:
     """Tear an environment down: delete its file by a commit in your name, and push it.
 
@@ -40,29 +55,29 @@ def teardown(
     wanted = environment_name(name)
     here = Workplace(repository, folder, invocation(context).config)
     snapshot = here.clone.fetch()
-    path = change.require_file(wanted, snapshot, here.clone)
+    path = require_file(wanted, snapshot, here.clone)
     edit = Edit(path=path, content=None, before=snapshot.blob(path))
+    subject = f"Tear down {wanted}"
     before, after = here.declared(snapshot), here.declared(snapshot, edit)
+    told = preview(edit, subject, before=before, after=after, at=here)
     proposal = Proposal(
+        name=wanted,
         edit=edit,
-        subject=f"Tear down {wanted}",
-        effects=(
-            f"{wanted} goes, with all its nodes and Chef objects{_grace(here.settings)}",
-            *_savings(wanted, before, here),
-        ),
-        warnings=tuple(_warnings(wanted, before, after)),
+        subject=subject,
+        effects=tuple(_effects(wanted, before, after, here.settings)),
+        preview=told,
+        warnings=tuple(_warnings(wanted, before, after, told)),
+        undo=f"to keep it: git revert {{revision}} and push; {_loss(here.settings)}",
+        is_end=True,
     )
-    watch = follow.Watch(follow.control_of(context), wanted) if wait else None
-    published = change.carry_out(
-        proposal, at=here, snapshot=snapshot, yes=yes, dry_run=dry_run, before=watch.begin if watch else None
-    )
-    if published is None:
-        return
-    is_at_once = here.settings is not None and here.settings.teardown.grace_s == 0
-    loss = "it comes up anew then" if is_at_once else "within the grace period nothing is lost"
-    screen.note(f"to keep it: git revert {published.revision[: change.SHORT]} and push; {loss}")
-    if watch:
-        raise typer.Exit(watch.until_gone(published.revision))
+    watch = follow.Watch(follow.control_of(context), wanted, output=output) if wait else None
+    manner = Manner(yes=yes, dry_run=dry_run, output=output, watch=watch)
+    raise typer.Exit(change.carry_out(proposal, at=here, snapshot=snapshot, manner=manner))
+
+
+def _loss(settings: "Settings | None") -> str:
+    is_at_once = settings is not None and settings.teardown.grace_s == 0
+    return "it comes up anew then" if is_at_once else "within the grace period nothing is lost"
 
 
 def _grace(settings: "Settings | None") -> str:
@@ -75,19 +90,28 @@ def _grace(settings: "Settings | None") -> str:
     return f", {' '.join(parts)} after the daemon has read it"
 
 
-def _savings(name: "EnvironmentName", before: "Desired", here: Workplace) -> "Iterator[str]":
-    environment = before.environments.get(name)
-    cost = here.cost(environment) if environment else None
-    if cost is not None:
-        yield f"  it cost {cost}"
+def _effects(
+    name: "EnvironmentName", before: "Desired", after: "Desired", settings: "Settings | None"
+) -> "Iterator[str]":
+    if not (_is_protected(name, before) or name in after.frozen):
+        yield f"{name} goes, with all its nodes and Chef objects{_grace(settings)}"
 
 
-def _warnings(name: "EnvironmentName", before: "Desired", after: "Desired") -> "Iterator[str]":
-    orphans = sorted(set(after.frozen) & set(before.environments))
-    for child in orphans:
+def _warnings(name: "EnvironmentName", before: "Desired", after: "Desired", told: "Preview | None") -> "Iterator[str]":
+    """What the plan does not say, or would."""
+    from reconciler.model.plan import Guard  # noqa: PLC0415 - as above
+
+    for child in sorted(set(after.frozen) & set(before.environments)) if told is None else ():
         yield f"{child} extends {name}; without it, {child} is neither changed nor torn down until its file is mended"
-    if name in before.environments and before.environments[name].protected:
-        yield f"{name} is protected: nothing of it goes until somebody approves (hivequeen status tells how)"
+    if _is_protected(name, before) and not (told is not None and told.is_held_by(Guard.PROTECTED)):
+        yield (
+            f"{name} is protected: deleting its file tears nothing down; "
+            "first commit `protected: false`, and let the daemon apply that"
+        )
     if name in after.frozen:
         traces = "; ".join(f"{finding.origin.file}: {finding.message}" for finding in after.frozen[name].findings)
         yield f"{name} will not go: {traces}"
+
+
+def _is_protected(name: "EnvironmentName", before: "Desired") -> bool:
+    return name in before.environments and before.environments[name].protected

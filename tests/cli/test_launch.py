@@ -2,7 +2,6 @@
 
 import os
 import pty
-import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -229,9 +228,9 @@ class TestLaunch:
     ) -> None:
         config = write_settings(tmp_path)
         assert hivequeen(jessica, "launch", "search", "--from", "production", "--dry-run", config=config) == 0
-        assert re.search(r"^  \$[0-9,]+\.[0-9]{2} a month$", capsys.readouterr().out, re.MULTILINE)
+        assert "  $0.00 → $441.50 a month (+$441.50)" in capsys.readouterr().out.splitlines()
         assert hivequeen(jessica, "teardown", "checkout", "--dry-run", config=config) == 0
-        assert "it cost $" in capsys.readouterr().out
+        assert "  $147.17 → $0.00 a month (-$147.17)" in capsys.readouterr().out.splitlines()
         (tmp_path / "prices.json").write_text("{")
         config = write_settings(tmp_path, prices="prices.json")
         assert hivequeen(jessica, "launch", "search", "--from", "production", "--dry-run", config=config) == 0
@@ -268,11 +267,15 @@ class TestTeardown:
         assert hivequeen(jessica, "teardown", "other", "--yes") == 0
         assert "other.yaml" not in files(source)
 
-    def test_it_warns_of_those_that_extend_it_and_of_protection(self, jessica: Person, capsys: Captured) -> None:
+    def test_it_tells_of_those_that_extend_it_and_of_protection_once_each(
+        self, jessica: Person, capsys: Captured
+    ) -> None:
         assert hivequeen(jessica, "teardown", "production", "--dry-run") == 0
-        shown = " ".join(capsys.readouterr().out.split())
-        assert "checkout extends production" in shown
-        assert "production is protected" in shown
+        shown = capsys.readouterr().out
+        assert "checkout is frozen by findings: what runs stays as it is" in shown
+        assert shown.count('environments.d/checkout.yml:2: extends "production", which does not exist') == 1
+        assert shown.count("production is protected") == 1
+        assert "production goes" not in shown
 
     def test_it_warns_of_a_file_that_bears_its_name_and_would_keep_it(self, jessica: Person, capsys: Captured) -> None:
         jessica.push("old/checkout.yml", CHECKOUT)
