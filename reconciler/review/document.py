@@ -42,6 +42,7 @@ def _environment(one: EnvironmentReview, review: Review) -> Document:
         "change": one.kind.value,
         "file": one.file,
         "risk": str(one.risk),
+        "is_certain": one.is_certain,
         "fields": [_field(field) for field in one.fields],
         "actions": [_step(step, is_assumed=review.is_assumed) for step in one.steps],
         "holds": [_hold(hold, is_assumed=review.is_assumed) for hold in one.holds],
@@ -58,6 +59,7 @@ def _field(change: FieldChange) -> Document:
         "new": change.new.value if change.new else None,
         **_origin(change.origin),
         "risk": str(change.risk),
+        "is_certain": change.is_certain,
     }
 
 
@@ -70,6 +72,7 @@ def _step(step: Step, *, is_assumed: bool) -> Document:
         "reason": f"{step.reason.rule}: {step.reason.detail}",
         **_origin(step.reason.origin),
         "risk": str(step.risk),
+        "is_certain": step.is_certain,
     }
 
 

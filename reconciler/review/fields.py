@@ -40,6 +40,7 @@ class FieldChange:
     old: Leaf | None  # None: it was not there
     new: Leaf | None  # None: it is there no more
     risk: Risk
+    is_certain: bool = True  # False: that it replaces anything hangs on what a moving image names
 
     @property
     def key(self) -> str:

@@ -1,18 +1,19 @@
 """One revision planned against a world that was seen under another: what the daemon would do if it were the newest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
 from reconciler.model.commits import Commit
-from reconciler.model.desired import Desired, Environment, ImageById
+from reconciler.model.desired import Desired, Environment, ImageById, Role
 from reconciler.model.names import EnvironmentName, ImageId, InstanceId, RoleName, chef_role_name
-from reconciler.model.observed import ChefEnvironment, Observed, ObservedEnvironment, Phase
+from reconciler.model.observed import ChefEnvironment, Node, Observed, ObservedEnvironment, Phase
 from reconciler.model.plan import Plan
 from reconciler.plan import Context, guard, plan
 from reconciler.plan.drift import Drift, drift
 from reconciler.plan.environment import image_of
+from reconciler.review.moving import looked_up, stand_in
 from reconciler.review.snapshot import Snapshot
 
 _PLACED: Final = (Phase.PENDING, Phase.RUNNING, Phase.REGISTERED, Phase.READY, Phase.STOPPED)
@@ -34,7 +35,8 @@ class Foreseen:
     desired: Desired
     observed: Observed
     plan: Plan  # after the guards
-    unresolved: tuple[str, ...]  # moving images of which nobody said what they name now, sorted
+    # Moving images that would be looked up once it is merged: what they name now nobody said.
+    unresolved: Mapping[EnvironmentName, frozenset[str]]
 
     def drifts(self, name: EnvironmentName) -> Mapping[InstanceId, tuple[Drift, ...]]:
         """Of each node that holds a place, in what it would not be as declared: such nodes are replaced."""
@@ -48,7 +50,7 @@ def foresee(side: Side, snapshot: Snapshot) -> Foreseen:
     """
     What is of the moment stays out: pauses after failures, and what holds the whole installation.
     """
-    observed, unresolved = _as_seen_by(side.desired, snapshot)
+    observed, waiting = _as_seen_by(side.desired, snapshot)
     context = Context(
         desired=side.desired,
         observed=observed,
@@ -59,35 +61,41 @@ def foresee(side: Side, snapshot: Snapshot) -> Foreseen:
         touched=side.touched,
         folder=snapshot.folder,
     )
-    return Foreseen(
-        desired=side.desired, observed=observed, plan=guard(plan(context), context), unresolved=tuple(unresolved)
-    )
+    return Foreseen(desired=side.desired, observed=observed, plan=guard(plan(context), context), unresolved=waiting)
 
 
-def _as_seen_by(desired: Desired, snapshot: Snapshot) -> tuple[Observed, list[str]]:
+def _as_seen_by(desired: Desired, snapshot: Snapshot) -> tuple[Observed, Mapping[EnvironmentName, frozenset[str]]]:
     """The observation, as if it had been made for this revision."""
-    observed = snapshot.observed
+    observed, answers = snapshot.observed, looked_up(snapshot)
     environments = dict(observed.environments)
     images: dict[tuple[EnvironmentName, RoleName], ImageId] = {}
-    unresolved: set[str] = set()
+    troubles: dict[tuple[EnvironmentName, RoleName], tuple[str, str]] = {}
     for name, environment in desired.environments.items():
         here = environments.get(name) or ObservedEnvironment(name=name, fleet=snapshot.rules.fleet)
         environments[name] = replace(here, chef_environment=_chef_environment(environment, here))
-        for role, source in _unpinned(environment, here):
-            if snapshot.sources.get((name, role)) == source:
-                images |= {key: image for key, image in observed.images.items() if key == (name, role)}
-            else:  # it stands for itself: nobody may ask EC2 here, and it is another image than before in any case
-                images[name, role] = ImageId(source)
-                unresolved.add(source)
-    seen = replace(observed, environments=environments, images=images)
-    return seen, sorted(unresolved)
+        for role in _unpinned(environment, here):
+            answer = answers.get(str(role.image), stand_in(role.image))
+            if isinstance(answer, str):
+                images[name, role.name] = answer
+            else:
+                troubles[name, role.name] = answer
+    seen = replace(observed, environments=environments, images=images, unresolved=troubles)
+    waiting = {
+        name: frozenset(
+            str(role.image)
+            for role in _unpinned(environment, environments[name])
+            if _image(environment, role, seen) == stand_in(role.image)
+        )
+        for name, environment in desired.environments.items()
+    }
+    return seen, waiting
 
 
-def _unpinned(environment: Environment, here: ObservedEnvironment) -> Iterator[tuple[RoleName, str]]:
+def _unpinned(environment: Environment, here: ObservedEnvironment) -> Iterator[Role]:
     for role in environment.roles.values():
         chef_role = here.chef_roles.get(chef_role_name(environment.name, role.name))
         if not isinstance(role.image, ImageById) and (chef_role is None or chef_role.pin(str(role.image)) is None):
-            yield role.name, str(role.image)
+            yield role
 
 
 def _chef_environment(environment: Environment, here: ObservedEnvironment) -> ChefEnvironment | None:
@@ -102,9 +110,18 @@ def _drifts(
     environment: Environment, here: ObservedEnvironment, observed: Observed
 ) -> Iterator[tuple[InstanceId, tuple[Drift, ...]]]:
     for role in environment.roles.values():
-        nodes = [node for node in here.nodes if node.role == role.name]
-        chef_role = here.chef_roles.get(chef_role_name(environment.name, role.name))
-        image = image_of(environment, role, observed, chef_role, nodes)
-        for node in nodes:
+        image = _image(environment, role, observed)
+        for node in _nodes(role, here):
             if image is not None and node.phase in _PLACED and (found := drift(role, image, node)):
                 yield node.instance_id, found
+
+
+def _image(environment: Environment, role: Role, observed: Observed) -> ImageId | None:
+    """As planning goes by it."""
+    here = observed.environments[environment.name]
+    chef_role = here.chef_roles.get(chef_role_name(environment.name, role.name))
+    return image_of(environment, role, observed, chef_role, _nodes(role, here))
+
+
+def _nodes(role: Role, here: ObservedEnvironment) -> Sequence[Node]:
+    return [node for node in here.nodes if node.role == role.name]

@@ -1,49 +1,48 @@
-"""A review as Markdown for a pull request: the verdict first, details folded, the same bytes for the same review.
+"""A review as Markdown for a pull request: the verdict first, the gravest first, details folded, the same bytes for the
+same review. What is too much for a comment is left out from the end, and counted.
 
 Whatever stands in files, and in messages about them, is shown as code: there GitHub reads no markup, no mention, no
 reference and no link. What would end the code is written as character references.
 """
 
-import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from reconciler.model.names import is_environment_name
 from reconciler.review import wording
-from reconciler.review.review import EnvironmentReview, Kind, Review
+from reconciler.review.comment import LENGTH_MAX, LISTED_MAX, code, escaped, fitting, folded
+from reconciler.review.review import EnvironmentReview, Hold, Kind, Review
+from reconciler.review.steps import Step
 
-LENGTH_MAX: Final = 60_000  # characters; GitHub takes no comment over 65,536
-# Inside backticks these mean nothing, in a cell of a table either. A pipe or a backslash would, and a backtick ends it.
-_SAFE: Final = re.compile(r"[^`|\\]+")
+# Characters for each kind of line, so that much of one leaves room for the others; details have what is left.
+_LIST_ROOM: Final = 24_000
+_ROOM: Final = 6_000
+_TABLE_ROOM: Final = 20_000
+_SEE: Final = "see `hivequeen plan --diff`"
 
 
 def review_markdown(review: Review) -> str:
-    parts = [
-        "\n".join(_summary(review)),
-        *("\n".join(_details(one, review)) for one in review.environments if one.has_details),
-    ]
-    text = "\n\n".join(parts) + "\n"
-    while len(text) > LENGTH_MAX and len(parts) > 1:
-        parts.pop()
-        text = "\n\n".join([*parts, "More details than fit here: see `hivequeen plan --diff`."]) + "\n"
-    return (
-        text
-        if len(text) <= LENGTH_MAX
-        else f"{_heading(review)}\n\nToo long to be shown here: see `hivequeen plan --diff`.\n"
+    environments = sorted(review.environments, key=_gravity)
+    lines = [*_summary(review, environments)]
+    detailed = [one for one in environments if one.has_details]
+    room = LENGTH_MAX - sum(len(line) + 1 for line in lines) - _ROOM // 10  # the fold around some takes a little, too
+    details = fitting(
+        ["\n".join(_details(one, review)) for one in detailed],
+        room,
+        lambda count: f"… and the details of {count} more environment{'' if count == 1 else 's'}: {_SEE}",
     )
+    if len(details) > LISTED_MAX:
+        shown, rest = details[:LISTED_MAX], details[LISTED_MAX:]
+        about = f"Details of {len(detailed) - LISTED_MAX} more environments"
+        details = [*shown, "\n".join(folded(about, ["\n\n".join(rest)]))]
+    return "\n\n".join(["\n".join(lines), *details]) + "\n"
 
 
-def code(text: str) -> str:
-    """As code, in a table or out of it."""
-    text = wording.printable(text)
-    if not text:
-        return ""
-    return f"`{text}`" if _SAFE.fullmatch(text) and text.strip() == text else f"<code>{_escaped(text)}</code>"
-
-
-def _escaped(text: str) -> str:
-    """As HTML, in which Markdown finds nothing to read either."""
-    return "".join(letter if letter.isalnum() or letter in " -" else f"&#{ord(letter)};" for letter in text)
+def _gravity(one: EnvironmentReview) -> tuple[bool, int, bool]:
+    """Sorts first what a reviewer must see: what needs somebody or is held, then the worst, the certain before the rest."""
+    return not (one.stalls or one.is_held or one.kind is Kind.FROZEN), -one.risk, not one.is_certain
 
 
 def _name(name: str) -> str:
@@ -51,22 +50,20 @@ def _name(name: str) -> str:
     return name if is_environment_name(name) else code(name)
 
 
-def _heading(review: Review) -> str:
-    return f"## hivequeen plan: {wording.headline(review)}"
+def _more(count: int) -> str:
+    return f"- … and {count} more: {_SEE}"
 
 
-def _summary(review: Review) -> Iterator[str]:
-    yield _heading(review)
+def _summary(review: Review, environments: Sequence[EnvironmentReview]) -> Iterator[str]:
+    yield f"## hivequeen plan: {wording.headline(review)}"
     yield ""
     yield f"{code(review.base[: wording.SHORT])} → {code(review.head[: wording.SHORT])}. {wording.world(review)}"
-    for stop in review.stops:
+    stops = [f"**Nothing of it would happen ({stop.guard.value})**: {code(stop.message)}" for stop in review.stops]
+    yield from _apart(fitting(stops, _ROOM, _more))
+    if environments:
         yield ""
-        yield f"**Nothing of it would happen ({stop.guard.value})**: {code(stop.message)}"
-    if review.environments:
-        yield ""
-    for one in review.environments:
-        yield f"- **{_name(one.name)}** {wording.becomes(one)}{_held(one)}: {wording.costs(one.before, one.after)}"
-    if review.environments and review.subject is None:
+        yield from _list(environments)
+    if environments and review.subject is None:
         yield ""
         unpriced = wording.unpriced(review.before, review.after)
         told = f" {code(unpriced)}" if unpriced else ""  # instance types come from files
@@ -75,53 +72,90 @@ def _summary(review: Review) -> Iterator[str]:
         yield ""
         yield "Findings:"
         yield ""
+        yield from fitting([*_findings(review)], _ROOM, _more)
+    images = [wording.unresolved(code(image)) for image in review.unresolved]
+    yield from _apart(fitting(images, _ROOM, _more))
+
+
+def _apart(paragraphs: Iterable[str]) -> Iterator[str]:
+    return chain.from_iterable(("", one) for one in paragraphs)
+
+
+def _list(environments: Sequence[EnvironmentReview]) -> Iterator[str]:
+    """A line for each; where they are many, the first ones, and the others folded under what they are."""
+    lines = [_line(one) for one in environments]
+    if len(lines) <= LISTED_MAX:
+        yield from fitting(lines, _LIST_ROOM, _more)
+        return
+    risks = Counter(wording.risk(one) for one in environments[LISTED_MAX:])
+    tally = ", ".join(f"{count} {risk}" for risk, count in risks.items())
+    yield from fitting(lines[:LISTED_MAX], _LIST_ROOM // 2, _more)
+    yield ""
+    yield from folded(
+        f"{len(lines) - LISTED_MAX} more environments: {tally}", fitting(lines[LISTED_MAX:], _LIST_ROOM // 2, _more)
+    )
+
+
+def _line(one: EnvironmentReview) -> str:
+    guards = sorted({hold.guard.value for hold in one.holds if hold.holds})
+    held = "".join(f", **{wording.hold(guard)}**" for guard in guards)
+    return f"- **{_name(one.name)}** {wording.becomes(one)}{held}: {wording.costs(one.before, one.after)}"
+
+
+def _findings(review: Review) -> Iterator[str]:
     for finding, is_new in sorted(review.findings, key=lambda pair: not pair[1]):  # stable
         remedy = f" → {code(finding.remedy)}" if finding.remedy else ""
         yield f"- {'**new**, ' if is_new else ''}{code(str(finding.origin))}: {code(finding.message)}{remedy}"
-    for image in review.unresolved:
-        yield ""
-        yield f"Which image {code(image)} names now was not looked up; it is taken for another one than before."
 
 
-def _held(one: EnvironmentReview) -> str:
-    guards = sorted({hold.guard.value for hold in one.holds if hold.holds})
-    return f", **held** ({', '.join(guards)})" if guards else ""
+# --- one environment ------------------------------------------------------------------------------------------------
 
 
 def _details(one: EnvironmentReview, review: Review) -> Iterator[str]:
     nodes = "; ".join(wording.step(step) for step in one.steps if step.risk)
-    yield f"<details><summary><b>{_escaped(one.name)}</b>{f': {nodes}' if nodes else ''}</summary>"
-    yield ""
+    return folded(f"<b>{escaped(one.name)}</b>{f': {nodes}' if nodes else ''}", [*_body(one, review)])
+
+
+def _body(one: EnvironmentReview, review: Review) -> Iterator[str]:
     yield f"{code(one.file)}"
     if one.fields and one.kind is not Kind.DELETED:  # that it is gone says it all
         yield ""
         yield from _table(one)
-    if one.steps or one.holds or one.stalls:
+    lines = [
+        *fitting([_step(step, one) for step in one.steps], _ROOM, _more),
+        *fitting([_hold(hold, review) for hold in one.holds], _ROOM, _more),
+        *fitting(
+            [f"- **needs somebody**: {code(stall.message)}; {code(stall.remedy)}" for stall in one.stalls], _ROOM, _more
+        ),
+    ]
+    if lines:
         yield ""
-    for step in one.steps:
-        # What is written in place is what the table says.
-        why = f": {code(f'{step.reason.rule}: {step.reason.detail}')}" if step.risk or not one.fields else ""
-        where = f" ({code(str(step.reason.origin))})" if step.reason.origin and why else ""
-        yield f"- {wording.step(step)}{why}{where}"
-    for hold in one.holds:
-        way = (
-            f"; {'once merged: ' if hold.holds else ''}{code(wording.way_out(hold, is_assumed=review.is_assumed))}"
-            if hold.remedy
-            else ""
-        )
-        yield f"- {'**held**' if hold.holds else 'waits'} ({hold.guard.value}): {code(hold.message)}{way}"
-    for stall in one.stalls:
-        yield f"- **needs somebody**: {code(stall.message)}; {code(stall.remedy)}"
-    yield ""
-    yield "</details>"
+        yield from lines
+
+
+def _step(step: Step, one: EnvironmentReview) -> str:
+    # What is written in place is what the table says.
+    if not step.risk and one.fields:
+        return f"- {wording.step(step)}"
+    where = f" ({code(str(step.reason.origin))})" if step.reason.origin else ""
+    return f"- {wording.step(step)}: {code(f'{step.reason.rule}: {step.reason.detail}')}{where}"
+
+
+def _hold(hold: Hold, review: Review) -> str:
+    way = code(wording.way_out(hold, is_assumed=review.is_assumed))
+    lift = f"; {'once it is merged, lift it: ' if hold.holds else ''}{way}" if way else ""
+    return f"- **{wording.hold(hold.guard.value)}**: {code(hold.message)}{lift}"
 
 
 def _table(one: EnvironmentReview) -> Iterator[str]:
     is_new = one.kind is Kind.CREATED
     yield "| field | value | where |" if is_new else "| field | old | new | where | risk |"
     yield "|---|---|---|" if is_new else "|---|---|---|---|---|"
+    rows = []
     for change in one.fields:
         old, new = wording.values(change)
         where = code(str(change.origin)) if change.origin else ""
-        cells = [code(new), where] if is_new else [code(old), code(new), where, str(change.risk)]
-        yield f"| {' | '.join([code(change.key), *cells])} |"
+        cells = [code(new), where] if is_new else [code(old), code(new), where, wording.risk(change)]
+        rows.append(f"| {' | '.join([code(change.key), *cells])} |")
+    empty = " |" * (2 if is_new else 4)
+    yield from fitting(rows, _TABLE_ROOM, lambda count: f"| … and {count} more: {_SEE} |{empty}")

@@ -61,6 +61,10 @@ class Hold:
     def holds(self) -> bool:
         return self.guard not in _TELLING_ONLY
 
+    @property
+    def is_certain(self) -> bool:
+        return all(one.is_certain for one in self.steps)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentReview:
@@ -71,6 +75,7 @@ class EnvironmentReview:
     steps: tuple[Step, ...]  # in the order in which they would be carried out, held ones included
     holds: tuple[Hold, ...]
     stalls: tuple[Stall, ...]  # what would need a person
+    unresolved: frozenset[str]  # moving images that the daemon looks up once it is merged: nobody knows what they name
     before: Cost
     after: Cost
 
@@ -84,7 +89,17 @@ class EnvironmentReview:
 
     @property
     def risk(self) -> Risk:
-        return max((*(one.risk for one in self.fields), *(one.risk for one in self.steps)), default=Risk.IN_PLACE)
+        return max((one.risk for one in self._parts), default=Risk.IN_PLACE)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it comes to that risk whatever a moving image names."""
+        worst = [one for one in self._parts if one.risk is self.risk]
+        return not worst or any(one.is_certain for one in worst)
+
+    @property
+    def _parts(self) -> tuple[FieldChange | Step, ...]:
+        return (*self.fields, *self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +111,15 @@ class Review:
     environments: tuple[EnvironmentReview, ...]  # that the change does something to, sorted by name
     findings: tuple[tuple[Finding, bool], ...]  # of the head, sorted; whether the base has it not
     stops: tuple[Stop, ...]
-    unresolved: tuple[str, ...]  # moving images of which it is not known what they name now
     before: Cost  # of all environments
     after: Cost
     reasons: Mapping[EnvironmentName, tuple[Finding, ...]]  # why the head freezes an environment
     subject: EnvironmentName | None = None  # the only environment that is looked at; None: all
+
+    @property
+    def unresolved(self) -> tuple[str, ...]:
+        """Moving images of which nobody knows what they will name, sorted."""
+        return tuple(sorted({image for one in self.environments for image in one.unresolved}))
 
     @property
     def verdict(self) -> Verdict:
@@ -152,7 +171,6 @@ def review(base: Side, head: Side, snapshot: Snapshot, price: Price) -> Review:
             for one in head.desired.findings
         ),
         stops=snapshot.stops,
-        unresolved=tuple(sorted({*new.unresolved} - {*old.unresolved})),
         before=_total(old.desired, old.desired, price),
         after=_total(new.desired, old.desired, price),
         reasons={name: one.findings for name, one in new.desired.frozen.items()},
@@ -178,7 +196,7 @@ def _review_one(
     steps = steps_of_change(actions, drifting, here.nodes if here else (), before, after)
     is_comparable = kind not in (Kind.FROZEN, Kind.MENDED)
     fields = tuple(_field_changes(before, after, steps)) if is_comparable else ()
-    holds = tuple(_holds(plan, actions, grace))
+    holds = tuple(_holds(plan, actions, drifting, grace))
     known = {(one.reason, one.message) for one in planned.stalls} if planned else set()
     # Why it is frozen is told by findings.
     stalls = (
@@ -197,6 +215,7 @@ def _review_one(
         steps=steps,
         holds=holds,
         stalls=stalls,
+        unresolved=new.unresolved.get(name, frozenset()),
         before=price(before) if before else Cost(),
         after=_price_after(name, old.desired, new.desired, price),
     )
@@ -240,7 +259,11 @@ def _field_changes(
 ) -> Iterator[FieldChange]:
     for path, old, new in differing(leaves(before), leaves(after)):
         change = FieldChange(path=path, old=old, new=new, risk=Risk.IN_PLACE)
-        yield replace(change, risk=_risk(change, before, after, steps))
+        risk = _risk(change, before, after, steps)
+        is_certain = risk is not Risk.REPLACE or any(
+            step.role == change.role and path[2] in step.replaces for step in steps
+        )
+        yield replace(change, risk=risk, is_certain=is_certain)
 
 
 def _risk(change: FieldChange, before: Environment | None, after: Environment | None, steps: Sequence[Step]) -> Risk:
@@ -256,7 +279,8 @@ def _risk(change: FieldChange, before: Environment | None, after: Environment | 
         return Risk.IN_PLACE
     if change.path[2] == "count":
         return Risk.CREATE if after.roles[role].count > before.roles[role].count else destroys
-    return Risk.REPLACE if any(change.path[2] in step.replaces for step in mine) else Risk.IN_PLACE
+    causes = {key for step in mine for key in step.replaces | step.may_replace}
+    return Risk.REPLACE if change.path[2] in causes else Risk.IN_PLACE
 
 
 # --- what happens ---------------------------------------------------------------------------------------------------
@@ -284,9 +308,14 @@ def _told(drifts: Iterable[Drift]) -> set[tuple[str, str]]:
     return {(one.field, one.new) for one in drifts}
 
 
-def _holds(plan: EnvironmentPlan | None, actions: Sequence[Added], grace: timedelta) -> Iterator[Hold]:
+def _holds(
+    plan: EnvironmentPlan | None,
+    actions: Sequence[Added],
+    drifts: Mapping[InstanceId, tuple[Drift, ...]],
+    grace: timedelta,
+) -> Iterator[Hold]:
     for one in plan.blocked if plan else ():
-        steps = steps_of(held(actions, one.actions))
+        steps = steps_of(held(actions, one.actions), drifts)
         if not steps:
             continue
         if one.guard is Guard.GRACE:  # it begins when the daemon sees the merge, whenever that is

@@ -30,6 +30,7 @@ from reconciler.model.names import InstanceId, RoleName
 from reconciler.model.observed import Node
 from reconciler.plan.drift import Drift
 from reconciler.review.fields import Risk
+from reconciler.review.moving import is_uncertain, told
 
 # What the tag `hivequeen:spec` is a digest of: drift tells of the first in the name of all.
 _DIGESTED: Final = ("user_data", "key_name", "root_volume")
@@ -46,6 +47,11 @@ class Step:
     reason: Reason
     risk: Risk
     replaces: frozenset[str] = frozenset()  # of a replacement: the keys of the role that cause it
+    may_replace: frozenset[str] = frozenset()  # those that cause it only if a moving image is another than what runs
+
+    @property
+    def is_certain(self) -> bool:
+        return not self.may_replace or bool(self.replaces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +82,9 @@ def added(before: Sequence[Action], after: Sequence[Action]) -> tuple[Added, ...
     return tuple(found)
 
 
-def steps_of(actions: Iterable[Added]) -> tuple[Step, ...]:
+def steps_of(actions: Iterable[Added], drifts: Mapping[InstanceId, tuple[Drift, ...]]) -> tuple[Step, ...]:
     """Each action as it is; the worst first."""
-    return _in_order(_step(one) for one in actions)
+    return _in_order(_caused(_step(one), one.action, drifts) for one in actions)
 
 
 def steps_of_change(
@@ -134,18 +140,34 @@ def _shrunk(one: Added, shrinking: Mapping[RoleName, Reason]) -> Added:
 def _replacement(node: Node, found: tuple[Drift, ...], declared: Environment | None) -> Step:
     role = declared.roles[node.role] if declared is not None else None
     origins = (role.origins.get(key) for key in _keys(found)) if role is not None else ()
-    return Step(
+    step = Step(
         action=ActionName.REPLACE_NODE,
         role=node.role,
         targets=(node.name,),
         count=1,
         reason=Reason(
             rule="drift",
-            detail="; ".join(str(one) for one in found),
+            detail="; ".join(told(one) for one in found),
             origin=next((origin for origin in origins if origin is not None), None),
         ),
         risk=Risk.REPLACE,
-        replaces=frozenset(_keys(found)),
+    )
+    return _because(step, found)
+
+
+def _caused(step: Step, action: Action, drifts: Mapping[InstanceId, tuple[Drift, ...]]) -> Step:
+    match action:
+        case ReplaceNode() | TerminateNode() if action.change:
+            return _because(step, drifts.get(action.instance_id, ()))
+        case _:
+            return step
+
+
+def _because(step: Step, found: Sequence[Drift]) -> Step:
+    return replace(
+        step,
+        replaces=frozenset(_keys(one for one in found if not is_uncertain(one))),
+        may_replace=frozenset(_keys(one for one in found if is_uncertain(one))),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from reconciler.model.actions import ActionName
 from reconciler.model.cost import Cost
 from reconciler.model.desired import Json
+from reconciler.model.plan import Guard
 from reconciler.report.sentences import nodes_of
 from reconciler.review.fields import FieldChange, Leaf
 from reconciler.review.review import EnvironmentReview, Hold, Kind, Review, Verdict
@@ -70,8 +71,13 @@ def becomes(one: EnvironmentReview) -> str:
     """`changes (replace)`."""
     if one.kind is Kind.DELETED and not one.steps:
         return "is deleted, and nothing of it runs"
-    risk = f" ({one.risk})" if one.kind in (Kind.CHANGED, Kind.DELETED, Kind.MENDED, Kind.AFFECTED) else ""
-    return _VERBS[one.kind] + risk
+    shows_risk = one.kind in (Kind.CHANGED, Kind.DELETED, Kind.MENDED, Kind.AFFECTED)
+    return f"{_VERBS[one.kind]} ({risk(one)})" if shows_risk else _VERBS[one.kind]
+
+
+def risk(one: EnvironmentReview | FieldChange | Step) -> str:
+    """`replace`, or `may replace` where that hangs on what a moving image names."""
+    return str(one.risk) if one.is_certain else f"may {one.risk}"
 
 
 def world(review: Review) -> str:
@@ -84,15 +90,28 @@ def step(one: Step) -> str:
     """`replace 4 web nodes, one after the other`."""
     nodes = nodes_of(one.count, one.role or "")
     if one.action is ActionName.REPLACE_NODE:
-        return f"replace {nodes}{', one after the other' if one.count > 1 else ''}"
+        return f"{risk(one)} {nodes}{', one after the other' if one.count > 1 else ''}"
     return _OBJECTS[one.action].format(nodes=nodes, targets=" ".join(one.targets))
 
 
+def hold(guard: str) -> str:
+    """Of actions that a guard keeps from being done: that somebody must lift it, or that it ends by itself."""
+    return "ending" if guard == Guard.GRACE else f"held ({guard})"
+
+
 def way_out(hold: Hold, *, is_assumed: bool) -> str:
-    """What lifts it. Nodes that are assumed have no names, so an approval of their removal is yet to be named."""
-    if is_assumed and hold.remedy.startswith("hivequeen approve "):
+    """What lifts it. An approval names nodes and images, so where those are not known it is yet to be named."""
+    if (is_assumed or not hold.is_certain) and hold.remedy.startswith("hivequeen approve "):
         return "hivequeen approve DIGEST, as hivequeen plan shows it then"
     return hold.remedy
+
+
+def unresolved(image: str) -> str:
+    """
+    Args:
+        image: as it is declared, and already fit to be shown.
+    """
+    return f"{image} is resolved by the daemon when this is merged; nobody looked up which image it names now."
 
 
 def values(change: FieldChange) -> tuple[str, str]:

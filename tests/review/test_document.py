@@ -78,4 +78,5 @@ def test_a_review_with_everything_conforms() -> None:
         "file": "environments.d/production.yml",
         "line": 12,
         "risk": "destroy",
+        "is_certain": True,
     }

@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from reconciler.model.memory import Suspension
-from reconciler.model.names import ChefName, EnvironmentName, ImageId, RoleName
+from reconciler.model.names import ChefName, EnvironmentName, RoleName
 from reconciler.model.observed import Phase
 from reconciler.model.plan import Guard
 from reconciler.model.policy import Policy
@@ -17,7 +17,6 @@ from tests.spec.revision import CHECKOUT, PRODUCTION
 
 WEB = RoleName("web")
 UNPROTECTED = {**FILES, "production.yml": PRODUCTION.replace("protected: true", "protected: false")}
-MOVING = PRODUCTION.replace("ami-0123456789abcdef0", "ssm:/aws/service/debian")
 
 
 def test_more_nodes_are_launched_and_cost_more() -> None:
@@ -226,40 +225,6 @@ def test_an_attribute_changes_in_place() -> None:
     (one,) = found.environments
     assert fields(one) == {"roles.web.attributes.unicorn.workers": (8, 2, "environments.d/checkout.yml:5", "in-place")}
     assert steps(one) == [("ensure_chef_role", "web", 1, "in-place")]
-
-
-def test_a_moving_image_that_nobody_looked_up_counts_as_another_one() -> None:
-    found = merging({"production.yml": MOVING})
-    assert found.unresolved == ("ssm:/aws/service/debian",)
-    assert fields(of(found, "checkout"))["roles.web.image"][3] == "replace"
-
-
-def test_a_pinned_image_stays_pinned() -> None:
-    found = merging(
-        {"checkout.yml": CHECKOUT.replace("web: {count: 1}", "web: {count: 2}")},
-        files={**FILES, "production.yml": MOVING},
-    )
-    assert found.unresolved == ()
-    assert steps(of(found, "checkout")) == [("launch_nodes", "web", 1, "create")]
-
-
-def test_an_image_that_was_looked_up_is_taken_for_what_it_named() -> None:
-    base = declared({**FILES, "production.yml": MOVING})
-    world = runs_as(base)
-    production = EnvironmentName("production")
-    bare = replace(world.observed.environments[production], chef_roles={}, nodes=())
-    looked_up = replace(
-        world,
-        observed=replace(
-            world.observed,
-            environments={**world.observed.environments, production: bare},
-            images={(production, WEB): ImageId("ami-1")},
-        ),
-        sources={(production, WEB): "ssm:/aws/service/debian"},
-    )
-    seen = foresee(Side(desired=base), looked_up).observed.images
-    assert seen[production, WEB] == "ami-1"
-    assert seen[production, RoleName("worker")] == "ssm:/aws/service/debian"
 
 
 def test_a_foreign_chef_environment_that_a_change_names_is_taken_to_exist() -> None:
