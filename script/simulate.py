@@ -90,7 +90,7 @@ def show(done: Run) -> int:
         return 0
     least = shrink(done)
     say(f"\nseed {seed} breaks: {done.rule}")
-    say(f"shortest trace (grace {least.script.grace_s} s, quarantine {least.script.quarantine_s} s):")
+    say(f"shortest trace, with {least.script.terms}:")
     for step in least.script.steps:
         say(f"  {step}")
     for violation in least.violations:

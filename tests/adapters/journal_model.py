@@ -169,7 +169,7 @@ class JournalModel:
                     self._set_node(replace(node, first_run_ok=ok, first_run_log=log))
             case TerminationAsked(instance_id=instance_id, environment=environment, cause=cause):
                 asked = self.terminations.get(instance_id)
-                if asked is None or asked.at <= at - HOUR:
+                if asked is None or asked.at <= at - HOUR or not asked.cause.is_counted:
                     self.terminations[instance_id] = Termination(
                         instance_id=instance_id, environment=environment, cause=cause, at=at
                     )

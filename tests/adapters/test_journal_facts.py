@@ -150,7 +150,7 @@ def test_seeing_a_node_again_keeps_its_registration_and_readiness(journal: Sqlit
     assert (seen.public_key, seen.registered_at, seen.ready_at, seen.first_run_ok) == ("KEY", NOON, NOON, True)
 
 
-def test_a_termination_counts_once_an_hour_and_for_its_first_cause(journal: SqliteJournal) -> None:
+def test_a_termination_counts_once_an_hour_and_for_the_first_cause_that_counts(journal: SqliteJournal) -> None:
     asked = TerminationAsked(instance_id=FIRST, environment=CHECKOUT, cause=Cause.SWEEP)
     again = TerminationAsked(instance_id=FIRST, environment=CHECKOUT, cause=Cause.FAILED)
     journal.record(NOON, asked)
@@ -159,6 +159,18 @@ def test_a_termination_counts_once_an_hour_and_for_its_first_cause(journal: Sqli
     assert journal.recall(NOON + HOUR).terminations == ()
     journal.record(NOON + HOUR, again)
     assert [(t.cause, t.at) for t in journal.recall(NOON + HOUR).terminations] == [(Cause.FAILED, NOON + HOUR)]
+
+
+def test_a_termination_that_did_not_happen_does_not_lend_its_cause_to_a_later_one(journal: SqliteJournal) -> None:
+    """It was asked for by a commit and lost; what takes the node later within the hour may count."""
+    by_commit = TerminationAsked(instance_id=FIRST, environment=CHECKOUT, cause=Cause.TEARDOWN)
+    by_nobody = TerminationAsked(instance_id=FIRST, environment=CHECKOUT, cause=Cause.DRIFTED)
+    journal.record(NOON, by_commit)
+    journal.record(NOON + HOUR / 2, by_nobody)
+    counted = [(t.cause, t.at) for t in journal.recall(NOON + HOUR / 2).terminations]
+    assert counted == [(Cause.DRIFTED, NOON + HOUR / 2)]
+    journal.record(NOON + HOUR / 2, by_commit)
+    assert [t.cause for t in journal.recall(NOON + HOUR / 2).terminations] == [Cause.DRIFTED]
 
 
 def test_declaring_an_environment_again_cancels_its_teardown_but_the_limit_still_counts_it(

@@ -4,7 +4,7 @@ Held to the real adapter by `tests/adapters/test_git_contract.py`. Blob ids are 
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -54,7 +54,9 @@ class _Stored:
 class FakeRepository:
     """`push`, `edit` and `reset` change the upstream; everything of `ports.Repository` sees only what was fetched."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] | None = None) -> None:
+        """`now` dates commits; without it they are a minute apart."""
+        self._now = now
         self.is_unreachable = False
         self.has_branch = True  # False: the branch was deleted, or never pushed
         self.verifies = False  # as with `verify_keys`: unsigned revisions are rejected
@@ -208,7 +210,7 @@ class FakeRepository:
                 revision=revision,
                 author=_printable(author),
                 subject=_printable(subject),
-                at=FIRST_COMMIT_AT + timedelta(minutes=number),
+                at=self._now() if self._now is not None else FIRST_COMMIT_AT + timedelta(minutes=number),
             ),
             parents=parents,
             entries=entries,

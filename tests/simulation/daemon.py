@@ -13,12 +13,14 @@ from reconciler.enroll.refusals import Refusals
 from reconciler.enroll.register import Enrollment
 from reconciler.enroll.report import FirstRuns
 from reconciler.model.names import FleetId, IntentToken
+from reconciler.model.policy import Policy
 from reconciler.reconcile import Ports, Reconciler
 from reconciler.report.metrics import Metrics
 from reconciler.settings import (
     AwsSettings,
     BootstrapSettings,
     ChefSettings,
+    Lifetimes,
     Limits,
     RepositorySettings,
     Settings,
@@ -27,13 +29,27 @@ from reconciler.settings import (
 from tests.enroll.world import AWS, keys_of
 from tests.simulation.journal import SimulatedJournal
 from tests.simulation.scene import Scene
+from tests.simulation.specs import NODES_MOST, TYPES_ALLOWED
 from tests.simulation.wire import Line, Wire
 
 PASSWORD = "s3cret-of-git-planted"  # in the repository's address: a secret that everything here handles
 CERTIFICATES = keys_of(AWS)
 
 
-def settings(*, grace_s: float, quarantine_s: float) -> Settings:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What may differ between the settings of two worlds."""
+
+    grace_s: float = 300
+    quarantine_s: float = 0
+    default_ttl_h: int = 0  # 0: none
+    has_policy: bool = False
+    removes_files: bool = False
+
+
+def settings(terms: Terms) -> Settings:
+    default_ttl_s = 3600 * terms.default_ttl_h or None
+    bounds = Policy(nodes_per_environment=NODES_MOST, instance_types=TYPES_ALLOWED)
     return Settings(
         fleet=FleetId("demo"),
         repository=RepositorySettings(url=f"https://bot:{PASSWORD}@git.example.com/envs.git"),
@@ -47,15 +63,17 @@ def settings(*, grace_s: float, quarantine_s: float) -> Settings:
             url="https://10.0.0.5:9465", identity_certificates=Path("/etc/hivequeen/aws-identity.pem")
         ),
         limits=Limits(orphan_age_s=600),
-        teardown=TeardownSettings(grace_s=grace_s),
-        quarantine_s=quarantine_s,
+        teardown=TeardownSettings(grace_s=terms.grace_s),
+        quarantine_s=terms.quarantine_s,
+        lifetimes=Lifetimes(default_ttl_s=default_ttl_s, remove_files=terms.removes_files),
+        policy=bounds if terms.has_policy else Policy(),
         concurrency=1,  # one thread: the same seed gives the same order of calls
     )
 
 
 @cache
 def user_data() -> str:
-    made = settings(grace_s=0, quarantine_s=0)
+    made = settings(Terms())
     return FirstBoot.load(made.bootstrap, made.chef).render()
 
 

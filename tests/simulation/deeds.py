@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from reconciler.model.facts import Fact
 from reconciler.model.memory import LaunchParameters
-from reconciler.model.names import InstanceId, IntentToken
+from reconciler.model.names import InstanceId, IntentToken, RevisionId
 from reconciler.model.observed import ChefEnvironment, ChefRole
 
 
@@ -57,4 +57,12 @@ class Recorded:
     facts: tuple[Fact, ...]
 
 
-Deed: TypeAlias = Launch | Termination | Touch | ChefWrite | ChefRemoval | ClientMade | Recorded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRemoved:
+    """A commit of the daemon's own."""
+
+    path: str
+    revision: RevisionId
+
+
+Deed: TypeAlias = Launch | Termination | Touch | ChefWrite | ChefRemoval | ClientMade | Recorded | FileRemoved

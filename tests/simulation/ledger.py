@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from reconciler.model.memory import LaunchParameters, Removal
 from reconciler.model.names import InstanceId, RevisionId
-from tests.simulation.specs import Declared, Files, Frozen, declared
+from tests.simulation.specs import Declared, Files, Frozen, declared, paths
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +49,14 @@ class Ended:
 @dataclass(slots=True)
 class Ledger:
     machines: dict[InstanceId, Machine] = field(default_factory=dict)
+    default_ttl_h: int = 0
+    has_policy: bool = False
+    tip: RevisionId | None = None  # upstream
+    committed_at: dict[RevisionId, datetime] = field(default_factory=dict)
+    expiry_known: dict[str, tuple[datetime, datetime]] = field(
+        default_factory=dict
+    )  # the moment, and since when applied
+    allowed_before: dict[tuple[str, str], int] = field(default_factory=dict)  # the most asked for within the policy
     revisions: dict[RevisionId, Files] = field(default_factory=dict)
     parents: dict[RevisionId, RevisionId | None] = field(default_factory=dict)
     applied: RevisionId | None = None  # by whichever daemon owns the fleet
@@ -67,6 +75,7 @@ class Ledger:
     retagged_at: dict[InstanceId, datetime] = field(default_factory=dict)  # whose it is
     moved_at: dict[InstanceId, datetime] = field(default_factory=dict)  # to which environment or role it belongs
     slack: timedelta = timedelta(0)  # how old an answer of EC2 may be
+    _expiries: dict[RevisionId, Mapping[str, datetime | None]] = field(default_factory=dict)
     _read: dict[RevisionId, Mapping[str, Declared | Frozen]] = field(default_factory=dict)
 
     def desired_at(self, revision: RevisionId | None) -> Mapping[str, Declared | Frozen]:
@@ -76,25 +85,86 @@ class Ledger:
             self._read[revision] = declared(self.revisions[revision])
         return self._read[revision]
 
+    def know(self, revision: RevisionId, files: Files, *, at: datetime, parent: RevisionId | None) -> None:
+        """Somebody pushed it."""
+        self.revisions[revision] = dict(files)
+        self.parents[revision], self.committed_at[revision], self.tip = parent, at, revision
+
+    def expiries(self, revision: RevisionId) -> Mapping[str, datetime | None]:
+        """Of every name that it says something about."""
+        if revision not in self._expiries:
+            self._expiries[revision] = {name: self._expires_at(revision, name) for name in self.desired_at(revision)}
+        return self._expiries[revision]
+
+    def _expires_at(self, revision: RevisionId, name: str) -> datetime | None:
+        """By what the file says, and by the newest commit that touched it; what is protected lives for ever."""
+        wanted = self.desired_at(revision).get(name)
+        if not isinstance(wanted, Declared) or wanted.protected:
+            return None
+        ttl_h = wanted.ttl_h or (0 if wanted.expires else self.default_ttl_h)
+        moments = [wanted.expires] if wanted.expires else []
+        if ttl_h:
+            moments.append(self._touched_at(revision, wanted.path) + timedelta(hours=ttl_h))
+        return min(moments, default=None)
+
+    def _touched_at(self, revision: RevisionId, path: str) -> datetime:
+        content, at = paths(self.revisions[revision])[path], revision
+        while (parent := self.parents[at]) is not None and paths(self.revisions[parent]).get(path) == content:
+            at = parent
+        return self.committed_at[at]
+
+    def living_at(self, revision: RevisionId | None, now: datetime) -> Mapping[str, Declared | Frozen]:
+        """What a revision declares, without that whose time is over."""
+        if revision is None:
+            return {}
+        moments = self.expiries(revision)
+        return {
+            name: wanted
+            for name, wanted in self.desired_at(revision).items()
+            if (moment := moments[name]) is None or moment > now
+        }
+
+    def ends_since(self, name: str, now: datetime) -> datetime | None:
+        """When it became known that it is to go: without its file, or with its time over."""
+        moment, applied_at = self.expiry_known.get(name, (None, now))
+        if moment is not None and moment <= now:
+            return max(moment, applied_at)
+        return self.ending_since.get(name)
+
     @property
     def desired(self) -> Mapping[str, Declared | Frozen]:
-        """By the applied revision."""
+        """By the applied revision, whether its time is over or not."""
         return self.desired_at(self.applied)
 
     def apply(self, revision: RevisionId, at: datetime, installation: str) -> None:
         """A daemon accepted it as desired."""
         before = self.desired
+        living = self.living_at(revision, at)
         self.applied = self.told[installation] = revision
         for name, wanted in self.desired.items():
             self.ending_since.pop(name, None)
-            self.under_way.discard(name)
+            if name in living:
+                self.under_way.discard(name)
             if isinstance(wanted, Declared):
+                self._note_expiry(name, self.expiries(revision)[name], at)
                 self.protected[name] = wanted.protected
                 for role, shape in wanted.roles.items():
                     key = (name, role)
                     self.declared_before[key] = max(shape.count, self.declared_before.get(key, 0))
+                    if not self.is_against_policy(wanted):
+                        self.allowed_before[key] = max(shape.count, self.allowed_before.get(key, 0))
         for name in set(before) - set(self.desired):
             self.ending_since.setdefault(name, at)
+            self.expiry_known.pop(name, None)
+
+    def _note_expiry(self, name: str, moment: datetime | None, at: datetime) -> None:
+        if moment is None:
+            self.expiry_known.pop(name, None)
+        elif self.expiry_known.get(name, (None, at))[0] != moment:
+            self.expiry_known[name] = (moment, at)
+
+    def is_against_policy(self, wanted: Declared) -> bool:
+        return self.has_policy and wanted.is_against_policy
 
     def descends(self, revision: RevisionId, ancestor: RevisionId) -> bool:
         at: RevisionId | None = revision

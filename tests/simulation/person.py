@@ -9,7 +9,7 @@ from reconciler.model import tags
 from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Pass
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall
-from tests.simulation.specs import File, RoleShape
+from tests.simulation.specs import Declared, File, Files, RoleShape, lasting
 from tests.simulation.world import SimulatedWorld
 
 ACTOR = "ops"
@@ -48,9 +48,10 @@ def _wake(world: SimulatedWorld) -> None:
     """Whatever is suspended shows as a condition, whether it holds anything up or not."""
     for suspension in world.daemon.journal.recall(world.clock.now()).suspensions:
         world.daemon.operations.resume(suspension.environment, actor=ACTOR)
-    awake = {stem: replace(file, suspend=False) for stem, file in world.files.items()}
-    if awake != world.files:
-        world.commit(awake)
+    awake = {
+        stem: lasting(replace(file, suspend=False)) if file.suspend else file for stem, file in world.files.items()
+    }
+    change_to(world, awake)
 
 
 def _lift(world: SimulatedWorld, one: EnvironmentPlan, blocked: Blocked) -> None:
@@ -60,8 +61,18 @@ def _lift(world: SimulatedWorld, one: EnvironmentPlan, blocked: Blocked) -> None
             if one.name not in world.files:
                 world.commit({**world.files, one.name: replace(_last_file(world, one.name), protected=False)})
                 world.to_delete.add(one.name)
+        case Guard.POLICY:
+            _make_modest(world, one.name)
         case _:
             pass  # approved above, or it ends by itself
+
+
+def _make_modest(world: SimulatedWorld, name: str) -> None:
+    """One node of each role, of the type that is allowed."""
+    file, wanted = world.files.get(name), world.ledger.desired_at(world.tip).get(name)
+    if file is not None and isinstance(wanted, Declared):
+        modest = {role: replace(shape, count=1, types=0) for role, shape in wanted.roles.items()}
+        change_to(world, {**world.files, name: lasting(replace(file, roles=modest))})
 
 
 def _end(world: SimulatedWorld, one: EnvironmentPlan, stall: Stall) -> None:
@@ -89,8 +100,13 @@ def _mend(world: SimulatedWorld, name: str) -> None:
         file = files[at]
         parent = file.parent if file.parent in files and file.parent not in seen else None
         roles = file.roles or {"web": RoleShape()}
-        files[at] = replace(file, damage=None, is_parked=False, parent=parent, roles=roles)
+        files[at] = lasting(replace(file, damage=None, is_parked=False, parent=parent, roles=roles))
         at = parent or ""
+    change_to(world, files)
+
+
+def change_to(world: SimulatedWorld, files: Files) -> None:
+    """Commit them, if that changes anything."""
     if files != world.files:
         world.commit(files)
 
@@ -98,7 +114,8 @@ def _mend(world: SimulatedWorld, name: str) -> None:
 def _last_file(world: SimulatedWorld, name: str) -> File:
     known = [files[name] for files in world.ledger.revisions.values() if name in files]
     last = known[-1] if known else File()  # protected by a tag alone: no file ever declared it
-    return replace(last, damage=None, is_parked=False, parent=None, roles=last.roles or {"web": RoleShape()})
+    roles = last.roles or {"web": RoleShape()}
+    return lasting(replace(last, damage=None, is_parked=False, parent=None, roles=roles))
 
 
 def _tidy(world: SimulatedWorld, done: Pass) -> None:
@@ -142,5 +159,7 @@ def told(done: Pass) -> Iterable[str]:
     for one in done.plan.environments if done.plan is not None else ():
         yield from (f"{one.name}: {action.name} {action.reason}" for action in one.actions)
         yield from (f"{one.name}: held by {blocked.guard}: {blocked.message}" for blocked in one.blocked)
-        yield from (f"{one.name}: waits: {waiting.message}" for waiting in one.waiting)
+        # A night's sleep is no work that is left.
+        awaited = (waiting for waiting in one.waiting if ": asleep until " not in waiting.message)
+        yield from (f"{one.name}: waits: {waiting.message}" for waiting in awaited)
         yield from (f"{one.name}: stalled {stall.reason}: {stall.message}" for stall in one.stalls)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from tests.simulation.daemon import Terms
 from tests.simulation.invariants import Violation
 from tests.simulation.recovery import recover
 from tests.simulation.secrets import Listener, leaks
@@ -15,6 +16,7 @@ from tests.simulation.world import SimulatedWorld
 STEPS_LEAST, STEPS_MOST = 10, 60
 GRACES_S = (300, 300, 60, 0)
 QUARANTINES_S = (0, 0, 3600)
+DEFAULT_TTLS_H = (0, 0, 0, 2)
 TRIES = 400  # of shrinking
 
 
@@ -23,8 +25,7 @@ class Script:
     """All that a run depends on."""
 
     seed: int
-    grace_s: float
-    quarantine_s: float
+    terms: Terms
     steps: tuple[Step, ...]
 
     @classmethod
@@ -32,8 +33,13 @@ class Script:
         random = Random(seed)
         return cls(
             seed=seed,
-            grace_s=random.choice(GRACES_S),
-            quarantine_s=random.choice(QUARANTINES_S),
+            terms=Terms(
+                grace_s=random.choice(GRACES_S),
+                quarantine_s=random.choice(QUARANTINES_S),
+                default_ttl_h=random.choice(DEFAULT_TTLS_H),
+                has_policy=random.choice((False, True)),
+                removes_files=random.choice((False, True)),
+            ),
             steps=tuple(draw_all(random, random.randint(STEPS_LEAST, STEPS_MOST))),
         )
 
@@ -52,7 +58,7 @@ class Run:
 
 
 def run(script: Script) -> Run:
-    world = SimulatedWorld(grace_s=script.grace_s, quarantine_s=script.quarantine_s)
+    world = SimulatedWorld(script.terms)
     listener = Listener()
     log = logging.getLogger("reconciler")
     log.addHandler(listener)
@@ -111,4 +117,4 @@ def shrink(failed: Run) -> Run:
 
 
 def _with_steps(script: Script, steps: Sequence[Step]) -> Script:
-    return Script(seed=script.seed, grace_s=script.grace_s, quarantine_s=script.quarantine_s, steps=tuple(steps))
+    return Script(seed=script.seed, terms=script.terms, steps=tuple(steps))

@@ -14,10 +14,22 @@ from reconciler.model.rules import UNSEEN_GRACE, Rules
 from tests.fakes.chef import FakeChefServer
 from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud
-from tests.simulation.deeds import ChefRemoval, ChefWrite, ClientMade, Deed, Launch, Recorded, Termination, Touch
+from tests.fakes.repository import FakeRepository
+from tests.simulation.deeds import (
+    ChefRemoval,
+    ChefWrite,
+    ClientMade,
+    Deed,
+    FileRemoved,
+    Launch,
+    Recorded,
+    Termination,
+    Touch,
+)
 from tests.simulation.journal import SimulatedJournal
 from tests.simulation.ledger import Ended, Ledger, Machine
-from tests.simulation.specs import SUBNETS, Frozen, RoleShape, group_of, key_of
+from tests.simulation.schedules import is_asleep, woke_at
+from tests.simulation.specs import SUBNETS, Declared, Frozen, RoleShape, group_of, key_of
 
 PASS_MOST: Final = timedelta(seconds=30)  # between what a pass sees and what it does
 
@@ -28,6 +40,7 @@ class Scene:
     cloud: FakeCloud
     chef: FakeChefServer
     journal: SimulatedJournal
+    repository: FakeRepository
     ledger: Ledger
     rules: Rules
 
@@ -49,6 +62,34 @@ class Scene:
     @property
     def now(self) -> datetime:
         return self.clock.now()
+
+    @property
+    def living(self) -> Mapping[str, Declared | Frozen]:
+        """What the applied revision declares, without that whose time is over."""
+        return self.ledger.living_at(self.ledger.applied, self.now)
+
+    @property
+    def lately_living(self) -> Mapping[str, Declared | Frozen]:
+        """The same when the pass began that acts now, at the earliest."""
+        return self.ledger.living_at(self.ledger.applied, self.now - PASS_MOST)
+
+    def is_asleep(self, environment: str) -> bool:
+        """Now, or when the pass began that acts now."""
+        wanted = self.ledger.desired.get(environment)
+        return isinstance(wanted, Declared) and (
+            is_asleep(wanted.schedule, self.now) or is_asleep(wanted.schedule, self.now - PASS_MOST)
+        )
+
+    def is_out_for_long(self, machine: Machine, environment: str) -> bool:
+        """Stopped, and nobody starts it again: for an age, which of a night's sleep counts from the morning."""
+        if machine.stopped_at is None:
+            return False
+        wanted, since = self.ledger.desired.get(environment), machine.stopped_at
+        if isinstance(wanted, Declared) and wanted.schedule:
+            if is_asleep(wanted.schedule, self.now):
+                return False
+            since = max(since, woke_at(wanted.schedule, self.now))
+        return self.now - since + self.slack >= self.rules.orphan_age
 
     def instance(self, instance_id: InstanceId) -> Instance | None:
         return next((one for one in self.cloud.everything() if one.instance_id == instance_id), None)
@@ -79,10 +120,8 @@ class Scene:
         reasons = [self._why(machine, *identity) for identity in self.identities(machine)]
         return next((reason for reason in reasons if reason is not None), None)
 
-    def _why(  # noqa: PLR0911  a decision table reads best as one
-        self, machine: Machine, environment: str, role: str
-    ) -> str | None:
-        wanted = self.ledger.desired.get(environment)
+    def _why(self, machine: Machine, environment: str, role: str) -> str | None:
+        wanted = self.living.get(environment)
         if wanted is None:
             return "undeclared"
         if isinstance(wanted, Frozen):
@@ -94,10 +133,7 @@ class Scene:
             return "drift"
         if not self.is_known_ready(machine) and self.has_failed(machine):
             return "failed"
-        stopped_at = machine.stopped_at
-        if stopped_at is not None and self.now - stopped_at + self.slack >= self.rules.orphan_age:
-            return "stopped"
-        return None
+        return "stopped" if self.is_out_for_long(machine, environment) else None
 
     def has_failed(self, machine: Machine) -> bool:
         age = self.now - machine.launched_at
@@ -149,7 +185,7 @@ class Scene:
                 return {_environment_of(kind, name)} if existed else set()
             case ClientMade(name=name, is_new=is_new):
                 return {_environment_of("client", name)} if is_new else set()
-            case Recorded():
+            case Recorded() | FileRemoved():
                 return set()
 
     def claimed_cause(self, instance_id: InstanceId) -> Cause | None:
@@ -183,6 +219,11 @@ class Scene:
                             is_approved=self.is_approved(instance_id),
                         )
                     )
+            case FileRemoved(revision=revision, path=path):
+                parent = self.ledger.tip
+                assert parent is not None  # it was in there
+                left = {stem: file for stem, file in self.ledger.revisions[parent].items() if file.path(stem) != path}
+                self.ledger.know(revision, left, at=self.now, parent=parent)
             case Recorded(facts=facts):
                 for fact in facts:
                     if isinstance(fact, RevisionApplied):
@@ -190,7 +231,7 @@ class Scene:
             case _:
                 pass
         if isinstance(deed, Termination | ChefRemoval):
-            for name in self.environments_of(deed) - set(self.ledger.desired) - self.ledger.under_way:
+            for name in self.environments_of(deed) - set(self.living) - self.ledger.under_way:
                 self.ledger.under_way.add(name)
                 self.ledger.begun.append((self.now, name))
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tests.simulation.daemon import Terms
 from tests.simulation.person import told
 from tests.simulation.recovery import wrong
 from tests.simulation.specs import SUBNETS, TYPES, File, RoleShape
@@ -60,7 +61,7 @@ class End:
 
 def begin(story: Story) -> SimulatedWorld:
     """The world at rest, and the commit made, but seen by nobody yet."""
-    world = SimulatedWorld(grace_s=story.grace_s, has_teller=False)
+    world = SimulatedWorld(Terms(grace_s=story.grace_s), has_teller=False)
     if story.before:
         world.commit(story.before)
         play(world, story=replace(story, fails_first=False))

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from tests.simulation.daemon import Terms
 from tests.simulation.recovery import recover
 from tests.simulation.steps import KINDS, Step, limits
 from tests.simulation.world import SimulatedWorld
@@ -14,9 +15,18 @@ from tests.simulation.world import SimulatedWorld
 class Fleet(RuleBasedStateMachine):
     """Each kind of step is a rule; the invariants are judged at every call of the daemon, and told after each step."""
 
-    @initialize(grace_s=st.sampled_from([0, 60, 300]), quarantine_s=st.sampled_from([0, 3600]))
-    def begin(self, grace_s: float, quarantine_s: float) -> None:
-        self.world = SimulatedWorld(grace_s=grace_s, quarantine_s=quarantine_s, has_teller=False)
+    @initialize(
+        terms=st.builds(
+            Terms,
+            grace_s=st.sampled_from([0, 60, 300]),
+            quarantine_s=st.sampled_from([0, 3600]),
+            default_ttl_h=st.sampled_from([0, 2]),
+            has_policy=st.booleans(),
+            removes_files=st.booleans(),
+        )
+    )
+    def begin(self, terms: Terms) -> None:
+        self.world = SimulatedWorld(terms, has_teller=False)
 
     def take(self, step: Step) -> None:
         step.apply(self.world)

@@ -1,15 +1,18 @@
 """Sees every call of one daemon, turns those that change something into deeds, and has the invariants judge them."""
 
+from collections.abc import Collection
 from typing import Any
 
 from reconciler.errors import Denied, HivequeenError, Refused
 from reconciler.model.memory import LaunchParameters
 from reconciler.model.names import InstanceId
+from reconciler.model.observed import InstanceState
 from tests.simulation.deeds import (
     ChefRemoval,
     ChefWrite,
     ClientMade,
     Deed,
+    FileRemoved,
     Launch,
     Recorded,
     Termination,
@@ -58,8 +61,20 @@ class Witness:
             ended = tuple(one for one in asked if one in before - left)
             for instance_id in ended:
                 self._scene.ledger.machines[instance_id].ended_at = self._scene.now
+        elif call.service == "cloud" and call.operation in ("stop", "start"):
+            self._note_power(arguments[0])
+        elif call.service == "repository" and call.operation == "remove":
+            tip = self._scene.repository.tip
+            if tip is not None and tip not in self._scene.ledger.revisions:
+                self._judge(call, FileRemoved(path=arguments[0], revision=tip))
         elif call.service == "journal" and call.operation == "record":
             self._judge(call, Recorded(facts=arguments[1:]))
+
+    def _note_power(self, asked: Collection[InstanceId]) -> None:
+        for instance_id in asked:
+            live, machine = self._scene.instance(instance_id), self._scene.ledger.machines[instance_id]
+            is_off = live is not None and live.state in (InstanceState.STOPPING, InstanceState.STOPPED)
+            machine.stopped_at = (machine.stopped_at or self._scene.now) if is_off else None
 
     def _launch(self, token: str, parameters: LaunchParameters, made: tuple[InstanceId, ...]) -> Launch:
         self._scene.note_machines(made, parameters, token=token)

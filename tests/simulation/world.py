@@ -22,46 +22,43 @@ from tests.simulation.invariants import Violation
 from tests.simulation.journal import SimulatedJournal
 from tests.simulation.ledger import Ledger
 from tests.simulation.scene import Scene
-from tests.simulation.specs import File, Files, paths
+from tests.simulation.specs import Files, paths
 from tests.simulation.wire import Crash, Exchange, Line
 from tests.simulation.witness import Witness
 
 EVERYTHING = Scope(environments=None, because="simulation")
 
-NO_REVISION = RevisionId("")
-
 
 @dataclass(slots=True)
 class SimulatedWorld:
-    grace_s: float = 300
-    quarantine_s: float = 0
+    terms: daemons.Terms = field(default_factory=daemons.Terms)
     has_teller: bool = True
     clock: FakeClock = field(default_factory=FakeClock)
-    repository: FakeRepository = field(default_factory=FakeRepository)
     chef: FakeChefServer = field(default_factory=FakeChefServer)
-    ledger: Ledger = field(default_factory=Ledger)
     violations: list[Violation] = field(default_factory=list)
-    files: dict[str, File] = field(default_factory=dict)
     passes: int = 0
     last: Pass | None = None
     tokens: int = 0
     installations: int = 0
+    repository: FakeRepository = field(init=False)
+    ledger: Ledger = field(init=False)
     cloud: FakeCloud = field(init=False)
     exchange: Exchange = field(init=False)
     daemon: daemons.Daemon = field(init=False)
     other: daemons.Daemon | None = None  # a second one, that should not be there
     settings: Settings = field(init=False)
-    tip: RevisionId = NO_REVISION
     to_delete: set[str] = field(default_factory=set)  # restored by the person, only to be deleted again
 
     def __post_init__(self) -> None:
+        self.repository = FakeRepository(now=self.clock.now)
+        self.ledger = Ledger(default_ttl_h=self.terms.default_ttl_h, has_policy=self.terms.has_policy)
         self.cloud = FakeCloud(
             clock=self.clock,
             throttling=Throttling(self.clock.now),
             pace=Pace(lambda: self.clock.now().timestamp()),
         )
         self.exchange = Exchange(clock=self.clock)
-        self.settings = daemons.settings(grace_s=self.grace_s, quarantine_s=self.quarantine_s)
+        self.settings = daemons.settings(self.terms)
         self.commit({})
         self.daemon = self._start(self._new_journal())
 
@@ -77,6 +74,7 @@ class SimulatedWorld:
             cloud=self.cloud,
             chef=self.chef,
             journal=journal,
+            repository=self.repository,
             ledger=self.ledger,
             rules=self.settings.rules,
         )
@@ -173,19 +171,23 @@ class SimulatedWorld:
 
     def commit(self, files: Files) -> RevisionId:
         revision = self.repository.push(paths(files))
-        self._know(revision, files, parent=self.tip or None)
+        self.ledger.know(revision, files, at=self.clock.now(), parent=self.ledger.tip)
         return revision
 
     def rewrite(self, files: Files) -> RevisionId:
         revision = self.repository.rewrite(paths(files))
-        self._know(revision, files, parent=None)
+        self.ledger.know(revision, files, at=self.clock.now(), parent=None)
         return revision
 
-    def _know(self, revision: RevisionId, files: Files, *, parent: RevisionId | None) -> None:
-        self.files = dict(files)
-        self.ledger.revisions[revision] = dict(files)
-        self.ledger.parents[revision] = parent
-        self.tip = revision
+    @property
+    def tip(self) -> RevisionId:
+        """The newest revision upstream, whoever made it."""
+        assert self.ledger.tip is not None  # every world begins with a commit
+        return self.ledger.tip
+
+    @property
+    def files(self) -> Files:
+        return self.ledger.revisions[self.tip]
 
     @contextmanager
     def nothing_changes_but(self, stem: str) -> Iterator[None]:

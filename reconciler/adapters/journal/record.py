@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
 
-from sqlalchemy import Connection, and_, delete, func, literal, select, update
+from sqlalchemy import Connection, and_, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from reconciler.adapters.journal import rows
@@ -67,8 +67,10 @@ from reconciler.model.facts import (
     TerminationAsked,
     TookOver,
 )
-from reconciler.model.memory import Blindness, Intent, IntentState, NodeRecord
+from reconciler.model.memory import Blindness, Cause, Intent, IntentState, NodeRecord
 from reconciler.model.names import InstanceId, node_name
+
+_COUNTED: Final = tuple(cause.value for cause in Cause if cause.is_counted)
 
 # A settled intent outlives its nodes by this much: long enough to answer "who launched that?" after a bad week.
 INTENTS_KEPT: Final = timedelta(days=7)
@@ -277,7 +279,7 @@ def _mark_first(connection: Connection, instance_id: InstanceId, column: str, at
 
 
 def _ask_termination(connection: Connection, at: datetime, fact: TerminationAsked) -> None:
-    """Once per instance and hour: asking again does not use up the prune limit, nor change what it was for."""
+    """One that counts does so once an hour, whatever it is asked for again; one that does not gives way to any other."""
     asked = insert(terminations).values(
         instance_id=fact.instance_id, environment=fact.environment, cause=fact.cause.value, at=at
     )
@@ -286,7 +288,7 @@ def _ask_termination(connection: Connection, at: datetime, fact: TerminationAske
         asked.on_conflict_do_update(
             index_elements=["instance_id"],
             set_={"environment": new.environment, "cause": new.cause, "at": new.at},
-            where=terminations.c.at <= at - ROLLING_HOUR,
+            where=or_(terminations.c.at <= at - ROLLING_HOUR, terminations.c.cause.not_in(_COUNTED)),
         )
     )
 

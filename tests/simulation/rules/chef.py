@@ -31,7 +31,7 @@ def generated_go_last(deed: Deed, scene: Scene) -> Iterator[str]:
     named = (parts[0] if parts is not None else "") if deed.kind == "role" else deed.name
     if owner != named:
         yield f"Chef {deed.kind} {deed.name} goes, and does not bear our mark"
-    wanted = scene.ledger.desired.get(named)
+    wanted = scene.living.get(named)
     role = parts[1] if deed.kind == "role" and parts is not None else None
     if isinstance(wanted, Frozen) or (isinstance(wanted, Declared) and (role is None or role in wanted.roles)):
         yield f"Chef {deed.kind} {deed.name} goes, and is declared"

@@ -6,7 +6,8 @@ from datetime import timedelta
 from reconciler.model.facts import RevisionApplied
 from reconciler.model.memory import suspension_of
 from reconciler.model.names import EnvironmentName
-from tests.simulation.deeds import ChefRemoval, ClientMade, Deed, Launch, Recorded, Termination
+from tests.simulation.deeds import ChefRemoval, ClientMade, Deed, FileRemoved, Launch, Recorded, Termination
+from tests.simulation.ledger import Machine
 from tests.simulation.scene import Scene
 from tests.simulation.specs import Declared, Frozen
 
@@ -25,7 +26,7 @@ def history_moves_forward(deed: Deed, scene: Scene) -> Iterator[str]:
 
 
 def owner_writes(deed: Deed, scene: Scene) -> Iterator[str]:
-    if isinstance(deed, Recorded | ClientMade) or (isinstance(deed, Launch) and not deed.made):
+    if isinstance(deed, Recorded | ClientMade | FileRemoved) or (isinstance(deed, Launch) and not deed.made):
         return  # a registration goes by what the last pass saw, and reads no claim of its own
     claim = scene.chef._claim
     own = scene.journal.memory.installation
@@ -51,7 +52,7 @@ def protected_stays(deed: Deed, scene: Scene) -> Iterator[str]:
     """Removing the file of a protected environment removes nothing of it."""
     if not isinstance(deed, Termination | ChefRemoval):
         return
-    for name in scene.environments_of(deed) - set(scene.ledger.desired):
+    for name in scene.environments_of(deed) - set(scene.living):
         if scene.ledger.protected.get(name):
             yield f"{type(deed).__name__} for {name}, which was protected when it was last declared"
 
@@ -60,9 +61,32 @@ def grace_is_waited_for(deed: Deed, scene: Scene) -> Iterator[str]:
     if isinstance(deed, Recorded | ClientMade):
         return  # a node that still boots may register: should the file come back, nothing was lost
     for name in scene.environments_of(deed):
-        since = scene.ledger.ending_since.get(name)
+        if name in scene.ledger.under_way:
+            continue
+        since = scene.ledger.ends_since(name, scene.now)
         if EnvironmentName(name) not in scene.journal.memory.environments:
             continue  # a journal that was lost remembers no ending; the caution after a take-over stands in for it
         if since is not None and scene.now - since < scene.rules.teardown_grace - timedelta(seconds=1):
             age = (scene.now - since).total_seconds()
             yield f"{type(deed).__name__} for {name}, {age:.0f} s after its file was gone"
+
+
+def files_are_kept(deed: Deed, scene: Scene) -> Iterator[str]:
+    """A file leaves the repository when its time is over, nothing of its environment is left, and nobody extends it."""
+    if not isinstance(deed, FileRemoved):
+        return
+    tip = scene.ledger.tip
+    files = scene.ledger.revisions[tip] if tip is not None else {}
+    stem = next((stem for stem, file in files.items() if file.path(stem) == deed.path), "")
+    expiry = scene.ledger.expiries(tip).get(stem) if tip is not None else None
+    if expiry is None or expiry > scene.now:
+        yield f"{deed.path} is removed, and its time is not over ({expiry})"
+    living = [one.instance_id for one in scene.ledger.machines.values() if one.environment == stem and _lives(one)]
+    if living:
+        yield f"{deed.path} is removed, and {living} live"
+    if heirs := [other for other, file in files.items() if file.parent == stem and file.damage is None]:
+        yield f"{deed.path} is removed, and {heirs} extend it"
+
+
+def _lives(machine: Machine) -> bool:
+    return machine.is_ours and machine.ended_at is None and not machine.was_retagged

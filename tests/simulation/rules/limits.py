@@ -27,7 +27,7 @@ def cause_is_true(deed: Deed, scene: Scene) -> Iterator[str]:
 
 
 def _is_borne_out(cause: Cause, machine: Machine, scene: Scene, environment: str, role: str) -> bool:
-    wanted = scene.ledger.desired.get(environment)
+    wanted = scene.living.get(environment)
     shape = wanted.roles.get(role) if isinstance(wanted, Declared) else None
     most = scene.ledger.declared_before.get((environment, role), 0)
     match cause:
@@ -85,7 +85,7 @@ def environments_per_hour(deed: Deed, scene: Scene) -> Iterator[str]:
     approved = {
         str(removal.environment) for given, them in ledger.approvals if given > scene.now - day for removal in them
     }
-    new = scene.environments_of(deed) - set(ledger.desired) - ledger.under_way - approved
+    new = scene.environments_of(deed) - set(scene.living) - ledger.under_way - approved
     if not new:
         return
     known = {*ledger.protected, *ledger.desired}

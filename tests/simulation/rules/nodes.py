@@ -6,9 +6,11 @@ from datetime import timedelta
 
 from reconciler.model import tags
 from reconciler.model.facts import NodeGone
+from reconciler.model.names import EnvironmentName
 from reconciler.model.rules import NOT_FOUND_PROOF
 from tests.simulation.deeds import Deed, Launch, Recorded, Termination, Touch
-from tests.simulation.scene import Scene
+from tests.simulation.scene import PASS_MOST, Scene
+from tests.simulation.schedules import is_asleep
 from tests.simulation.specs import Declared, RoleShape
 
 
@@ -16,7 +18,7 @@ def launch_is_declared(deed: Deed, scene: Scene) -> Iterator[str]:
     if not isinstance(deed, Launch) or not deed.made:
         return
     environment, role = _place(deed)
-    shape = _shape(scene, environment, role)
+    shape = _shape(scene, environment, role) or _shape_lately(scene, environment, role)
     machine = scene.ledger.machines[deed.made[0]]
     if shape is None:
         yield f"{len(deed.made)} launched for {environment}/{role}, which {_revision(scene)} does not declare"
@@ -32,10 +34,14 @@ def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
     shape = _shape(scene, environment, role)
     if shape is None:
         return
+    has_schedule = _has_schedule(scene, environment)  # then those that sleep keep their places
     living = [
         one
         for one in scene.ledger.of_role(environment, role)
-        if one.is_ours and one.stopped_at is None and not one.was_retagged and not scene.is_beyond_knowing(one)
+        if one.is_ours
+        and not (scene.is_out_for_long(one, environment) if has_schedule else one.stopped_at)
+        and not one.was_retagged
+        and not scene.is_beyond_knowing(one)
     ]
     failed = [one for one in living if not scene.is_known_ready(one) and scene.has_failed(one)]
     drifted = [one for one in living if scene.is_drifted(one, shape)]
@@ -45,6 +51,50 @@ def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
             f"{environment}/{role} wants {shape.count} ({len(drifted)} drifted) and has "
             f"{[one.instance_id for one in living]} ({len(failed)} failed) after {deed.made}"
         )
+
+
+def policy_bounds_growth(deed: Deed, scene: Scene) -> Iterator[str]:
+    """What asks for more than the policy allows is healed, up to what it was allowed to be, and no further."""
+    if not isinstance(deed, Launch) or not deed.made:
+        return
+    environment, role = _place(deed)
+    wanted = scene.living.get(environment)
+    if not isinstance(wanted, Declared) or not scene.ledger.is_against_policy(wanted):
+        return
+    there = scene.ledger.of_role(environment, role)
+    if any(one.was_retagged or not one.is_ours for one in there):
+        return  # what was made by hand may have settled the count
+    allowed = scene.ledger.allowed_before.get((environment, role), 0)
+    placed = [
+        one
+        for one in there
+        if not scene.is_beyond_knowing(one)
+        and not scene.is_out_for_long(one, environment)
+        and (scene.is_known_ready(one) or not scene.has_failed(one))
+    ]
+    if len(placed) > allowed:
+        yield f"{environment}/{role} is against the policy and grows to {len(placed)}, it was allowed {allowed}"
+
+
+def power_follows_schedule(deed: Deed, scene: Scene) -> Iterator[str]:
+    """A node is stopped in the hours of its sleep, when it is ready; it is started in the others."""
+    if not isinstance(deed, Touch) or deed.operation not in ("stop", "start"):
+        return
+    for instance_id in deed.asked:
+        machine = scene.ledger.machines[instance_id]
+        wanted = scene.living.get(machine.environment) or scene.lately_living.get(machine.environment)
+        if machine.was_retagged or machine.ended_at is not None:
+            continue
+        if not isinstance(wanted, Declared) or not wanted.schedule:
+            yield f"{instance_id}: {deed.operation}, and {machine.environment} has no schedule"
+        elif deed.operation == "stop" and not scene.is_asleep(machine.environment):
+            yield f"{instance_id} is stopped, and {machine.environment} is awake"
+        elif deed.operation == "stop" and machine.ready_at is None:
+            yield f"{instance_id} is stopped before it was ever ready"
+        elif deed.operation == "start" and all(
+            is_asleep(wanted.schedule, moment) for moment in (scene.now, scene.now - PASS_MOST)
+        ):
+            yield f"{instance_id} is started, and {machine.environment} is asleep"
 
 
 def only_our_tag(deed: Deed, scene: Scene) -> Iterator[str]:
@@ -129,8 +179,21 @@ def _place(deed: Launch) -> tuple[str, str]:
 
 
 def _shape(scene: Scene, environment: str, role: str) -> RoleShape | None:
-    wanted = scene.ledger.desired.get(environment)
+    wanted = scene.living.get(environment)
     return wanted.roles.get(role) if isinstance(wanted, Declared) else None
+
+
+def _shape_lately(scene: Scene, environment: str, role: str) -> RoleShape | None:
+    """When its pass began: it may have expired since. Of one that is known to have ended there is none."""
+    known = scene.journal.memory.environments.get(EnvironmentName(environment))
+    wanted = scene.lately_living.get(environment)
+    has_ended = known is not None and known.ending is not None
+    return wanted.roles.get(role) if isinstance(wanted, Declared) and not has_ended else None
+
+
+def _has_schedule(scene: Scene, environment: str) -> bool:
+    wanted = scene.living.get(environment)
+    return isinstance(wanted, Declared) and wanted.schedule != 0
 
 
 def _revision(scene: Scene) -> str:

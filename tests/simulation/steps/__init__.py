@@ -18,9 +18,12 @@ from tests.simulation.steps.commits import (
     Protect,
     RemoveRole,
     Rename,
+    Reschedule,
     Revert,
     Rewrite,
     Scale,
+    SetExpiry,
+    SetTtl,
     SuspendInFile,
 )
 from tests.simulation.steps.daemon import (
@@ -83,6 +86,9 @@ KINDS: Final[dict[type[Step], int]] = {
     Protect: 2,
     SuspendInFile: 1,
     ChangeBranch: 2,
+    SetTtl: 3,
+    SetExpiry: 2,
+    Reschedule: 3,
     Damage: 2,
     Mend: 2,
     Revert: 4,

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
-from tests.simulation.specs import DAMAGE, ROLES, STEMS, File, RoleShape, mended
+from tests.simulation import schedules
+from tests.simulation.specs import DAMAGE, ROLES, STEMS, TTLS_H, File, RoleShape, mended
 from tests.simulation.steps.step import Step, below, choose
 from tests.simulation.world import SimulatedWorld
 
 COUNTS = (1, 2, 3, 0, 4)
+EXPIRIES_H = (0, 1, 4, -1)  # 0: no date; the last has passed
 
 
 def change(world: SimulatedWorld, stem: str, edit: Callable[[File], File]) -> None:
@@ -103,11 +106,11 @@ class ChangeShape(Step):
     stem: int = below(len(STEMS))
     role: int = below(len(ROLES))
     field: int = below(6)
-    value: int = below(2)
+    value: int = below(3)
 
     def apply(self, world: SimulatedWorld) -> None:
         name = ("image", "types", "group", "attributes", "label", "key")[self.field]
-        reshape(world, self.stem, self.role, **{name: self.value})
+        reshape(world, self.stem, self.role, **{name: min(self.value, 1) if name == "group" else self.value})
 
 
 def reshape(world: SimulatedWorld, stem: int, role: int, **changes: int) -> None:
@@ -174,6 +177,35 @@ class ChangeBranch(Step):
 
     def apply(self, world: SimulatedWorld) -> None:
         change(world, STEMS[self.stem], lambda file: replace(file, branch=self.branch))
+
+
+@dataclass(frozen=True, slots=True)
+class SetTtl(Step):
+    stem: int = below(len(STEMS))
+    ttl: int = below(len(TTLS_H))
+
+    def apply(self, world: SimulatedWorld) -> None:
+        change(world, STEMS[self.stem], lambda file: replace(file, ttl_h=TTLS_H[self.ttl]))
+
+
+@dataclass(frozen=True, slots=True)
+class SetExpiry(Step):
+    stem: int = below(len(STEMS))
+    expiry: int = below(len(EXPIRIES_H))
+
+    def apply(self, world: SimulatedWorld) -> None:
+        ahead_h = EXPIRIES_H[self.expiry]
+        moment = (world.clock.now() + timedelta(hours=ahead_h)).replace(microsecond=0) if ahead_h else None
+        change(world, STEMS[self.stem], lambda file: replace(file, expires=moment))
+
+
+@dataclass(frozen=True, slots=True)
+class Reschedule(Step):
+    stem: int = below(len(STEMS))
+    schedule: int = below(schedules.NUMBER)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        change(world, STEMS[self.stem], lambda file: replace(file, schedule=self.schedule))
 
 
 @dataclass(frozen=True, slots=True)
