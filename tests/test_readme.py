@@ -25,6 +25,7 @@ from reconciler.settings import Receiver, Settings, load
 from tests.adapters.chef.scripted import Answer, scripted
 from tests.fakes.clock import FakeClock
 from tests.mutants.mutants import MUTANTS
+from tests.review import pull_request
 from tests.simulation.invariants import RULES
 from tests.stories.installation import Installation
 
@@ -45,6 +46,13 @@ owner: jessica@example.com
 branch: 1.10
 roles:
   web: { count: "2", run_lsit: ["recipe[kickstarter::web]"] }
+"""
+TRIAL: Final = """\
+extends: production
+owner: sam@example.com
+branch: new-search
+ttl: 7d
+roles: { web: { count: 1 }, worker: null }
 """
 
 
@@ -89,6 +97,21 @@ def findings_output(directory: Path) -> str:
     return told.stdout
 
 
+def review_output(directory: Path) -> str:
+    """Of a pull request with a bit of everything, as it reads on its page: quoted, so that its heading is none of ours."""
+    before = {**pull_request.SAMPLES, "checkout.yml": f"{pull_request.SAMPLES['checkout.yml']}suspend: true\n"}
+    after = {name: text for name, text in before.items() if name != "staging.yml"}
+    after["checkout.yml"] = before["checkout.yml"].replace(
+        "web: { count: 1 }", "web: { count: 1, instance_type: m7i.xlarge }"
+    )
+    after["search-ranking.yml"] = before["search-ranking.yml"].replace("shards: 1", "shards: 2")
+    after["trial.yml"] = TRIAL
+    build = pull_request.checkout(directory, before=before, after=after)
+    made = pull_request.plan(build, *pull_request.OPTIONS, "--format", "markdown")
+    assert made.returncode == 3, made.stderr  # a guard would hold some of it
+    return "".join(f"> {line}".rstrip() + "\n" for line in made.stdout.splitlines())
+
+
 def explain_output() -> str:
     told = subprocess.run(
         [sys.executable, "-m", "reconciler", "explain", "checkout", "roles.web"],
@@ -113,6 +136,12 @@ def test_the_findings_shown_are_the_findings_told(tmp_path: Path) -> None:
 
 def test_the_explanation_shown_is_the_one_given() -> None:
     assert block("explain") == "$ hivequeen explain checkout roles.web\n" + explain_output()
+
+
+def test_the_review_shown_is_the_one_made(tmp_path: Path) -> None:
+    found = re.search(r"<!-- review -->\n(.*?)<!-- /review -->", TEXT, re.DOTALL)
+    assert found, "README has no block review"
+    assert without_hashes(found[1]) == without_hashes(review_output(tmp_path))
 
 
 def test_the_six_lines_are_those_of_the_sample() -> None:
@@ -287,6 +316,9 @@ def write() -> None:
     ):
         pattern = rf"(<!-- {name} -->\n```\n).*?(```\n<!-- /{name} -->)"
         text = re.sub(pattern, lambda found, output=output: found[1] + output + found[2], text, flags=re.DOTALL)  # type: ignore[misc]
+    review = review_output(Path(tempfile.mkdtemp()))
+    pattern = r"(<!-- review -->\n).*?(<!-- /review -->)"
+    text = re.sub(pattern, lambda found: found[1] + review + found[2], text, flags=re.DOTALL)
     README.write_text(text)
 
 

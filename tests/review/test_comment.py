@@ -57,7 +57,9 @@ def test_of_many_environments_each_is_told_or_counted(count: int) -> None:
     left_out = sum(int(number) for number in re.findall(r"^- … and (\d+) more: ", text, re.MULTILINE))
     assert listed + left_out == count
     told = len(re.findall(r"^<details><summary><b>", text, re.MULTILINE))
-    untold = sum(int(number) for number in re.findall(r"^… and the details of (\d+) more environments?: ", text, re.MULTILINE))
+    untold = sum(
+        int(number) for number in re.findall(r"^… and the details of (\d+) more environments?: ", text, re.MULTILINE)
+    )
     assert told + untold == count
     assert (count == LISTED_MAX) == (left_out == untold == 0)
 

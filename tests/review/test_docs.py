@@ -14,47 +14,24 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.fakes.git_source import GitSource, run_git
+from tests.fakes.git_source import run_git
+from tests.review.pull_request import OPTIONS, ROOT, SAMPLES, checkout, plan
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "docs" / "reviewing.md"
 WORKFLOW: Final = ROOT / "docs" / "github-plan.yml"
-SAMPLES: Final = ROOT / "environments.d"
-OPTIONS: Final = ("--diff", "main...feature", "--offline", "--region", "us-east-1")
 
 
-def checkout(directory: Path) -> Path:
-    """A build's checkout of a pull request: no branch is checked out, and there are no settings."""
-    source = GitSource(directory / "git")
-    files: dict[str, Any] = {path.name: path.read_text() for path in SAMPLES.glob("*.yml")}
-    source.push(files)
-    run_git(source.clone, "checkout", "-q", "-b", "feature")
-    changed = files["production.yml"].replace("[m7i.large, m6i.large]", "[m7i.xlarge]").replace("count: 2", "count: 3")
-    (source.clone / "environments.d" / "production.yml").write_text(changed)
-    (source.clone / "environments.d" / "staging.yml").unlink()
-    run_git(source.clone, "add", "--all")
-    run_git(source.clone, "commit", "-q", "-m", "Larger machines")
-    run_git(source.clone, "push", "-q", str(source.path), "feature")
-    run_git(directory, "clone", "-q", str(source.path), "build")
-    run_git(directory / "build", "branch", "-q", "--track", "feature", "origin/feature")
-    run_git(directory / "build", "checkout", "-q", "--detach", "origin/feature")
-    return directory / "build"
-
-
-def plan(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "reconciler", "plan", *arguments],
-        cwd=directory,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(directory), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
+def larger_machines(directory: Path) -> Path:
+    """Of production and of what is like it, and without staging."""
+    after = {name: text for name, text in SAMPLES.items() if name != "staging.yml"}
+    after["production.yml"] = (
+        after["production.yml"].replace("[m7i.large, m6i.large]", "[m7i.xlarge]").replace("count: 2", "count: 3")
     )
+    return checkout(directory, before=SAMPLES, after=after)
 
 
 def outputs(directory: Path) -> dict[str, str]:
-    build = checkout(directory)
+    build = larger_machines(directory)
     text, markdown = plan(build, *OPTIONS), plan(build, *OPTIONS, "--format", "markdown")
     assert (text.returncode, markdown.returncode) == (2, 2), text.stderr
     return {
@@ -111,7 +88,7 @@ def shell(directory: Path, script: str, **variables: str) -> "subprocess.Complet
 
 
 def test_the_workflow_plans_comments_and_judges(tmp_path: Path) -> None:
-    build = checkout(tmp_path)
+    build = larger_machines(tmp_path)
     revisions = {"BASE": run_git(build, "rev-parse", "origin/main"), "HEAD": run_git(build, "rev-parse", "HEAD")}
     files = {"GITHUB_OUTPUT": str(tmp_path / "output"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
     planning = step("Plan")
