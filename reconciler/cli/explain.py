@@ -7,7 +7,7 @@ import typer
 
 from reconciler.cli import screen
 from reconciler.cli.ask import invocation
-from reconciler.cli.options import OutputFormat
+from reconciler.cli.options import FOLDER, OutputFormat
 from reconciler.cli.screen import Format
 from reconciler.cli.validate import finding_documents, readable_settings, user_data_limit
 
@@ -25,9 +25,7 @@ def explain(
     key: Annotated[
         str, typer.Argument(metavar="[KEY]", help="Only this, such as roles.web.count.", show_default=False)
     ] = "",
-    folder: Annotated[Path, typer.Option(help="The folder of environment files.", metavar="FOLDER")] = Path(
-        "environments.d"
-    ),
+    folder: Annotated[Path, typer.Option(help="The folder of environment files.", metavar="FOLDER")] = Path(FOLDER),
     output: OutputFormat = Format.TABLE,
 ) -> None:
     """Print an environment with all that it extends merged in, and the file and line of each value.

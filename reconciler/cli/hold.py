@@ -8,7 +8,8 @@ import typer
 
 from reconciler.cli import own, screen
 from reconciler.cli.ask import answer
-from reconciler.cli.options import All, EnvironmentOrAll, one_or_all
+from reconciler.cli.options import All, DoneFormat, EnvironmentOrAll, one_or_all
+from reconciler.cli.screen import Format
 from reconciler.daemon import requests
 from reconciler.daemon.requests import Request
 
@@ -21,6 +22,7 @@ def approve(
     digest: Annotated[
         str, typer.Argument(metavar="DIGEST|REVISION", help="As `hivequeen plan` shows it; its beginning is enough.")
     ],
+    output: DoneFormat = Format.TABLE,
 ) -> None:
     """Let a held plan go on.
 
@@ -29,7 +31,7 @@ def approve(
 
     Example: [bold]hivequeen approve 3f2a91c04b7d[/bold]
     """
-    _do(context, requests.Approve(target=digest))
+    _do(context, requests.Approve(target=digest), output)
 
 
 def claim(
@@ -37,6 +39,7 @@ def claim(
     take_over: Annotated[  # noqa: FBT002 - a flag on the command line
         bool, typer.Option("--take-over", metavar="", help="Make the fleet this installation's.")
     ] = False,
+    output: DoneFormat = Format.TABLE,
 ) -> None:
     """Say whose the fleet is, or take it over.
 
@@ -45,7 +48,7 @@ def claim(
 
     Example: [bold]hivequeen claim --take-over[/bold]
     """
-    _do(context, requests.TakeClaim(take_over=take_over))
+    _do(context, requests.TakeClaim(take_over=take_over), output)
 
 
 def suspend(
@@ -57,6 +60,7 @@ def suspend(
         str | None,
         typer.Option(help="It ends by itself then: 2h, 3d, or 2027-01-31T18:00Z.", metavar="TIME", show_default=False),
     ] = None,
+    output: DoneFormat = Format.TABLE,
 ) -> None:
     """Change nothing in an environment, or in all, until it is resumed.
 
@@ -64,19 +68,20 @@ def suspend(
     """
     name = one_or_all(environment, is_all=everything)
     end = None if until is None else moment(until, datetime.now(UTC))
-    _do(context, requests.Suspend(environment=name, reason=reason, until=end))
+    _do(context, requests.Suspend(environment=name, reason=reason, until=end), output)
 
 
 def resume(
     context: typer.Context,
     environment: EnvironmentOrAll = None,
     everything: All = False,  # noqa: FBT002 - a flag on the command line
+    output: DoneFormat = Format.TABLE,
 ) -> None:
     """End a suspension. Roles that halted after failures, and backoffs, start afresh.
 
     Examples: [bold]hivequeen resume checkout[/bold] · [bold]hivequeen resume --all[/bold]
     """
-    _do(context, requests.Resume(environment=one_or_all(environment, is_all=everything)))
+    _do(context, requests.Resume(environment=one_or_all(environment, is_all=everything)), output)
 
 
 def moment(text: str, now: datetime) -> datetime:
@@ -97,6 +102,9 @@ def moment(text: str, now: datetime) -> datetime:
     return found.astimezone(UTC)
 
 
-def _do(context: typer.Context, request: Request) -> None:
+def _do(context: typer.Context, request: Request, output: Format) -> None:
     done = answer(context, request, own_desk=own.acting)
-    screen.say(str(done["message"]))
+    if output is Format.JSON:
+        screen.dump(done)
+    else:
+        screen.say(str(done["message"]))

@@ -46,6 +46,7 @@ Environments = Annotated[
     ),
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="json is for scripts; its shape is in schemas/.")]
+DoneFormat = Annotated[Format, typer.Option("--format", help="json: an object whose message says what was done.")]
 ChangeFormat = Annotated[
     Format,
     typer.Option("--format", help="json: one document at the end (hivequeen schema change); needs --yes or --dry-run."),

@@ -10,6 +10,7 @@ import typer
 from reconciler.cli import screen
 from reconciler.cli.ask import invocation
 from reconciler.cli.invocation import DEFAULT_CONFIG
+from reconciler.cli.options import FOLDER
 from reconciler.errors import SettingsError, Stalled
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ class ValidateFormat(StrEnum):
 
 def validate(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="The folder of environment files.", show_default=True)] = Path(
-        "environments.d"
-    ),
+    path: Annotated[Path, typer.Argument(help="The folder of environment files.", show_default=True)] = Path(FOLDER),
     output: Annotated[
         ValidateFormat,
         typer.Option(
