@@ -23,15 +23,14 @@ def explain(
         str, typer.Argument(metavar="ENV", help="An environment, or a template.", show_default=False)
     ],
     key: Annotated[
-        str, typer.Argument(metavar="[KEY]", help="Only this, such as roles.web.count.", show_default=False)
+        str, typer.Argument(metavar="KEY", help="Only this, such as roles.web.count.", show_default=False)
     ] = "",
     folder: Annotated[Path, typer.Option(help="The folder of environment files.", metavar="FOLDER")] = Path(FOLDER),
     output: OutputFormat = Format.TABLE,
 ) -> None:
     """Print an environment with all that it extends merged in, and the file and line of each value.
 
-    What is printed is YAML. A value that stands under defaults says so; one that
-    held variables shows how it is written. Exit 1 if there are findings.
+    What is printed is YAML. A value that stands under defaults says so; one that held variables shows how it is written. Exit 1 if there are findings.
 
     Example: [bold]hivequeen explain checkout roles.web[/bold]
     """

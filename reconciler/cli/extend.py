@@ -55,6 +55,8 @@ def extend(
 
     The time is added to what is left; where nothing is left, it counts from now. A ttl counts from the newest commit that touched the file, so this one begins it anew. Nothing else in the file changes, comments stay. Whatever you are working on in the clone takes no part.
 
+    Before it asks, it shows what the daemon would do and what a month costs: against what the daemon sees if one answers, else what it saw last, else as if all ran as declared. It says which.
+
     Example: [bold]hivequeen extend checkout 3d[/bold]
     """
     wanted, longer = environment_name(name), _span(span)

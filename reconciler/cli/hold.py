@@ -26,8 +26,7 @@ def approve(
 ) -> None:
     """Let a held plan go on.
 
-    The approval is for exactly the removals that the digest names, and for any part of them that is left, for 24 hours.
-    Anything else needs another one. A revision is approved where history was rewritten.
+    The approval is for exactly the removals that the digest names, and for any part of them that is left, for 24 hours. Anything else needs another one. A revision is approved where history was rewritten.
 
     Example: [bold]hivequeen approve 3f2a91c04b7d[/bold]
     """
@@ -36,15 +35,15 @@ def approve(
 
 def claim(
     context: typer.Context,
-    take_over: Annotated[  # noqa: FBT002 - a flag on the command line
+    *,
+    take_over: Annotated[
         bool, typer.Option("--take-over", metavar="", help="Make the fleet this installation's.")
     ] = False,
     output: DoneFormat = Format.TABLE,
 ) -> None:
     """Say whose the fleet is, or take it over.
 
-    Take over after the journal was lost or the repository moved, and only when no other daemon runs for the fleet. Then
-    nothing launches for 5 minutes, and every removal needs approval for a day.
+    Take over after the journal was lost or the repository moved, and only when no other daemon runs for the fleet. Then nothing launches for 5 minutes, and every removal needs approval for a day.
 
     Example: [bold]hivequeen claim --take-over[/bold]
     """
@@ -54,7 +53,8 @@ def claim(
 def suspend(
     context: typer.Context,
     environment: EnvironmentOrAll = None,
-    everything: All = False,  # noqa: FBT002 - a flag on the command line
+    *,
+    everything: All = False,
     reason: Annotated[str, typer.Option(help="For those who find it suspended.")] = "",
     until: Annotated[
         str | None,
@@ -74,7 +74,8 @@ def suspend(
 def resume(
     context: typer.Context,
     environment: EnvironmentOrAll = None,
-    everything: All = False,  # noqa: FBT002 - a flag on the command line
+    *,
+    everything: All = False,
     output: DoneFormat = Format.TABLE,
 ) -> None:
     """End a suspension. Roles that halted after failures, and backoffs, start afresh.

@@ -66,7 +66,9 @@ def launch(
 
     It is committed on top of the branch that yours follows, freshly fetched. Whatever you are working on in the clone takes no part, and stays as it is.
 
-    With --wait it goes on until the environment is ready. Ctrl-C ends the waiting alone (exit 130). Exit codes: 0 done · 1 error, or a person must act · 3 a guard holds.
+    Before it asks, it shows what the daemon would do and what a month costs: against what the daemon sees if one answers, else what it saw last, else as if all ran as declared. It says which.
+
+    With --wait it goes on until the environment is ready. Ctrl-C ends the waiting alone (exit 130). With --format json its course goes to standard error, and its end into the document. Exit codes: 0 done · 1 error, or a person must act · 3 a guard holds.
 
     Examples: [bold]hivequeen launch checkout --from production --branch checkout-redesign --ttl 14d[/bold] · [bold]hivequeen launch trial --from staging --set roles.web.count=2 --wait[/bold]
     """

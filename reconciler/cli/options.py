@@ -24,13 +24,13 @@ def _complete(context: typer.Context, incomplete: str) -> list[str]:
 OneEnvironment = Annotated[
     str | None,
     typer.Argument(
-        metavar="[ENV]", help="An environment; all if left out.", autocompletion=_complete, show_default=False
+        metavar="ENV", help="An environment; all if left out.", autocompletion=_complete, show_default=False
     ),
 ]
 EnvironmentOrAll = Annotated[
     str | None,
     typer.Argument(
-        metavar="[ENV]",
+        metavar="ENV",
         help="An environment; for all of them say --all instead.",
         autocompletion=_complete,
         show_default=False,
@@ -41,11 +41,11 @@ DeclaredEnvironment = Annotated[
 ]
 Environments = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[ENV]...", help="Environments; all if left out.", autocompletion=_complete, show_default=False
-    ),
+    typer.Argument(metavar="ENV", help="Environments; all if left out.", autocompletion=_complete, show_default=False),
 ]
-OutputFormat = Annotated[Format, typer.Option("--format", help="json is for scripts; its shape is in schemas/.")]
+OutputFormat = Annotated[
+    Format, typer.Option("--format", help="json is for scripts; hivequeen schema prints its shape.")
+]
 DoneFormat = Annotated[Format, typer.Option("--format", help="json: an object whose message says what was done.")]
 ChangeFormat = Annotated[
     Format,

@@ -10,7 +10,7 @@ from reconciler.errors import Stalled
 
 def schema(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="environment, settings, plan, …", show_default=True)
+        str, typer.Argument(metavar="NAME", help="environment, settings, plan, …", show_default=True)
     ] = "environment",
 ) -> None:
     """Print a JSON Schema: of an environment file, of the settings, or of what a command prints.

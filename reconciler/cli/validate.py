@@ -40,9 +40,7 @@ def validate(
 ) -> None:
     """Check every environment file. Needs neither daemon nor network.
 
-    Every finding is printed as file:line, with its remedy; exit 1 if there are any. Where the daemon's settings can be
-    read, their policy counts too, bounds of cost included, and they say how much user_data fits beside the bootstrap;
-    else as much is allowed as surely does.
+    Every finding is printed as file:line, with its remedy; exit 1 if there are any. Where the daemon's settings can be read, their policy counts too, bounds of cost included, and they say how much user_data fits beside the bootstrap; else as much is allowed as surely does.
 
     Example: [bold]hivequeen validate environments.d[/bold]
     """

@@ -327,6 +327,16 @@ def test_what_an_operator_decides_goes_to_the_daemon(daemon: ScriptedDaemon, con
     assert capsys.readouterr().out == "done so\n" * 6
 
 
+@pytest.mark.parametrize("command", [("approve", "3f2a91c0"), ("claim",), ("suspend", "--all"), ("resume", "--all")])
+def test_a_script_is_told_as_json_what_was_done(
+    daemon: ScriptedDaemon, config: Path, capsys: Captured, command: tuple[str, ...]
+) -> None:
+    done = {"message": "done so"}
+    daemon.answers = dict.fromkeys((requests.Approve, requests.TakeClaim, requests.Suspend, requests.Resume), done)
+    assert hivequeen(config, *command, "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out) == done
+
+
 def test_without_a_daemon_it_is_done_under_the_daemons_lock(
     config: Path, journal: SqliteJournal, tmp_path: Path, capsys: Captured
 ) -> None:
