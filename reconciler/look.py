@@ -32,6 +32,7 @@ class Decision:
     memory: Memory
     claims: Claims
     not_owner: Blocked | None
+    stale: str | None  # why the newest revision is not what is desired; None: it is
     plan: Plan  # after the guards
 
 

@@ -69,11 +69,12 @@ class Observer:
         self._tip: RevisionId | None = None
         self._tip_is_fresh = False  # fetched by changed_scope for the pass that follows it
         self._seen_tip: RevisionId | None = None  # that the last pass judged
+        self._behind: str | None = None  # why what was pushed last is not known; None: it is
         self._blind_since: datetime | None = None
 
     def changed_scope(self) -> Scope | None:
         """Fetch, and say what a pass for what is new begins with: `Reconciler.changed_scope`."""
-        tip = self._ports.repository.fetch()
+        tip = self._fetch()
         is_news = tip != self._seen_tip
         self._tip, self._tip_is_fresh = tip, True
         if not is_news or self.accepted is None:
@@ -148,8 +149,17 @@ class Observer:
         """Fetched in full passes, and in the first; in others what the loop fetched last."""
         is_fresh, self._tip_is_fresh = self._tip_is_fresh, False
         if self._tip is None or (scope.is_full and not is_fresh):
-            self._tip = self._ports.repository.fetch()
+            self._tip = self._fetch()
         return self._tip
+
+    def _fetch(self) -> RevisionId:
+        try:
+            tip = self._ports.repository.fetch()
+        except HivequeenError as error:
+            self._behind = error.message
+            raise
+        self._behind = None
+        return tip
 
     def _read_spec(self, look: Look, followed: Followed) -> Desired:
         """What the revision declares; if its tree cannot be read whole, what the applied one did."""
@@ -238,6 +248,7 @@ class Observer:
         if self._knows_claim and not self._rules.is_observing:
             has_fleet = any(not there.is_empty for there in observed.environments.values())
             not_owner = judge(standing=claims.standing, own=claims.own, has_fleet=has_fleet)
+        stale = self._stale(look, desired)
         context = Context(
             desired=desired,
             observed=observed,
@@ -247,11 +258,26 @@ class Observer:
             commit=look.told.commit,
             touched=look.told.touched,
             folder=self._settings.repository.path,
+            stale=stale,
         )
         decided = guard(plan(context), context, not_owner=not_owner, holds=look.holds)
         return Decision(
-            desired=desired, observed=observed, memory=memory, claims=claims, not_owner=not_owner, plan=decided
+            desired=desired,
+            observed=observed,
+            memory=memory,
+            claims=claims,
+            not_owner=not_owner,
+            stale=stale,
+            plan=decided,
         )
+
+    def _stale(self, look: Look, desired: Desired) -> str | None:
+        """Why what is desired may not be what people want by now. No teardown begins on it: a revert may be waiting."""
+        if self._behind is not None:
+            return self._behind
+        if look.holds:
+            return look.holds[0].message
+        return None if desired.revision == self._tip else "the newest revision cannot be read"
 
 
 class _StageFailed(Exception):

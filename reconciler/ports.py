@@ -102,13 +102,11 @@ class Repository(Protocol):
             SourceRejected: a revision is unknown, or the history between is unreadable.
         """
 
-    def remove(self, path: str, *, blob: BlobId, message: str) -> RevisionId:
+    def remove(self, path: str, *, onto: RevisionId, message: str) -> RevisionId:
         """Commit the removal of one file (relative to the watched folder) to the branch and push it; the new revision.
 
-        A push that loses a race is made again on the newer tip. Success too if the file is gone there already.
-
         Raises:
-            Conflict: the file is not this blob any more: somebody changed it, and nothing was pushed.
+            Conflict: the branch is not at `onto` any more: somebody pushed, and must be read first. Nothing was pushed.
             Transient: the repository could not be reached; the outcome is unknown.
             Denied, Refused: the push is not allowed.
         """

@@ -12,12 +12,13 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Final
 
 from reconciler.converge import Converger, Launcher, setbacks
 from reconciler.errors import Conflict, HivequeenError, Transient
 from reconciler.look import Decision, Look, failure_of, pass_of, refreshed
 from reconciler.model.desired import Desired, Environment, Role
-from reconciler.model.facts import Looked, NodeForgotten, NodeGone, NodeMissing, RevisionApplied
+from reconciler.model.facts import Looked, NodeFailed, NodeForgotten, NodeGone, NodeMissing, NodeOdd, RevisionApplied
 from reconciler.model.names import ChefName, EnvironmentName, IntentToken, RevisionId
 from reconciler.model.passes import Failure, Outcome, Pass, Scope
 from reconciler.model.plan import EnvironmentPlan
@@ -30,6 +31,9 @@ from reconciler.spec import MonthlyCost, SpecReader
 __all__ = ["Ports", "Reconciler"]
 
 log = logging.getLogger(__name__)
+
+# What is noted of nodes without having asked for anything.
+_CONCLUSIONS: Final = (NodeMissing, NodeOdd, NodeFailed, NodeGone, NodeForgotten)
 
 
 class Reconciler:
@@ -155,8 +159,8 @@ class Reconciler:
         desired, memory = decision.desired, decision.memory
         may_write = self._may_not_write is None
         if not may_write:
-            # Who may not act must not conclude from a fleet that may not be his that his own is gone.
-            look.facts = [fact for fact in look.facts if not isinstance(fact, NodeMissing | NodeGone | NodeForgotten)]
+            # Who may not act must not conclude from a fleet that may not be his that his own is gone, nor set ages going.
+            look.facts = [fact for fact in look.facts if not isinstance(fact, _CONCLUSIONS)]
         elif desired.revision != memory.applied:
             protection = {name: one.protected for name, one in desired.environments.items()}
             look.facts.insert(
@@ -229,12 +233,13 @@ class Reconciler:
 
     def _retire(self, look: Look, decision: Decision) -> None:
         """Where settings allow it, the file of an expired environment goes when nothing else of it is left."""
-        if not self._settings.lifetimes.remove_files or self._may_not_write is not None:
+        if not self._settings.lifetimes.remove_files or self._may_not_write is not None or decision.stale is not None:
             return
-        for name in retired(decision.desired, decision.observed, decision.memory, self._rules):
-            trouble = self._retirement.retire(decision.desired, name)
-            if trouble is not None:
-                look.failures.append(replace(failure_of("source", trouble), environment=name))
+        names = retired(decision.plan, decision.desired, decision.observed, decision.memory, self._rules)
+        name = next(names, None)  # the others by the next pass, which judges by the revision that this one makes
+        trouble = self._retirement.retire(decision.desired, name) if name is not None else None
+        if trouble is not None:
+            look.failures.append(replace(failure_of("source", trouble), environment=name))
 
     def _why_not_write(self, look: Look) -> str | None:
         if self._rules.is_observing:

@@ -20,7 +20,7 @@ from reconciler.adapters.git_mirror import (
     tree_entry,
 )
 from reconciler.adapters.git_process import Git
-from reconciler.errors import Conflict, Refused, SourceRejected, Stalled, Transient
+from reconciler.errors import Refused, SourceRejected, Stalled, Transient
 from reconciler.model.commits import Commit
 from reconciler.model.names import BlobId, RevisionId
 from reconciler.ports import RequestCounter, TreeEntry
@@ -32,7 +32,6 @@ APPLIED: Final = "refs/hivequeen/applied"
 FETCH_TIMEOUT_S: Final = 60.0
 WHOLE_FETCH_TIMEOUT_S: Final = 240.0  # of all history; below the time after which the loop counts as stuck
 TIDY_EVERY_FETCHES: Final = 100
-PUSHES_MAX: Final = 5  # of one removal, while others push, too
 ENTRIES_MAX: Final = 100_000
 
 _LAST_MOMENT_S: Final = 253402300799  # of the year 9999: a commit may claim to be later, a datetime cannot
@@ -151,19 +150,28 @@ class GitRepository:
             commits = self._commits(sorted(set(found.values())))
         return MappingProxyType({path: commits[touching] for path, touching in found.items()})
 
-    def remove(self, path: str, *, blob: BlobId, message: str) -> RevisionId:
+    def remove(self, path: str, *, onto: RevisionId, message: str) -> RevisionId:
         """Hooks of a repository on this machine are not run, for that would be with the daemon's rights."""
         if self._settings.verify_keys is not None:
             raise Refused(
                 f"{path} stays: commits must be signed (repository.verify_keys), and the daemon has no key",
                 remedy=f"delete {path} in a signed commit",
             )
+        full = str(PurePosixPath(self._settings.path) / path)
         with self._lock:
-            for _ in range(PUSHES_MAX):
-                pushed = self._try_to_remove(path, blob, message)
-                if pushed is not None:
-                    return pushed
-        raise Transient(f"{path} stays for now: others pushed {PUSHES_MAX} times meanwhile")
+            made = git_push.commit_removal(
+                self._git, self._mirror, tip=onto, path=full, identity=self._identity, message=message
+            )
+            try:
+                trouble = git_push.push(self._git, self._settings, revision=made, onto=onto)
+            except Transient:
+                self._count_request("git", "push", "unreachable")
+                raise
+        if trouble is not None:
+            self._count_request("git", "push", "unreachable" if isinstance(trouble, Transient) else "refused")
+            raise trouble
+        self._count_request("git", "push", "ok")
+        return made
 
     def mark_applied(self, revision: RevisionId) -> None:
         with self._lock:
@@ -251,32 +259,6 @@ class GitRepository:
         self._verified = checked
 
     # --- pushing ---
-
-    def _try_to_remove(self, path: str, blob: BlobId, message: str) -> RevisionId | None:
-        """The revision without it; None if somebody else pushed meanwhile."""
-        tip = self._newest()
-        folder = PurePosixPath(self._settings.path)
-        full = str(folder / path)
-        entries = [tree_entry(line, str(folder)) for line in self._list(tip, full)]
-        if not entries:
-            return tip
-        if entries[0].blob != blob:
-            raise Conflict(f"{full} was changed meanwhile, so it stays")
-        made = git_push.commit_removal(
-            self._git, self._mirror, tip=tip, path=full, identity=self._identity, message=message
-        )
-        try:
-            trouble = git_push.push(self._git, self._settings, revision=made, onto=tip)
-        except Transient:
-            self._count_request("git", "push", "unreachable")
-            raise
-        if trouble is None:
-            self._count_request("git", "push", "ok")
-            return made
-        self._count_request("git", "push", "unreachable" if isinstance(trouble, Transient) else "refused")
-        if isinstance(trouble, Conflict):
-            return None
-        raise trouble
 
     # --- history ---
 

@@ -26,6 +26,7 @@ class Context:
     # Of files that are gone, and of those whose lifetime counts from it: the newest commit that touched them, by path.
     touched: Mapping[str, Commit] = field(default_factory=lambda: MappingProxyType({}))
     folder: str = "environments.d"  # the watched one: where those paths begin
+    stale: str | None = None  # why a newer revision may say otherwise; None: it is the newest that there is
 
     @property
     def revision(self) -> RevisionId:

@@ -109,12 +109,20 @@ def _not_begun(facts: Iterable[Fact]) -> tuple[Fact, ...]:
 
 
 def _grace(plan: EnvironmentPlan, context: Context) -> Iterable[Blocked]:
-    """A teardown that a commit can still cancel touches nothing yet."""
+    """A teardown that a commit can still cancel, or has cancelled for all that is known, touches nothing yet."""
     ending = plan.ending
     if ending is None or not plan.actions or context.has_begun(plan.name):
         return
     if context.now < grace_ends_at(ending, context.rules):
         yield replace(grace(plan.name, ending, context), actions=plan.actions)
+    elif context.stale is not None:
+        yield Blocked(
+            guard=Guard.GRACE,
+            message=f"{plan.name} is not torn down before the newest revision is followed: {context.stale}",
+            remedy="make the repository readable, or approve what holds it",
+            actor=ending.author,
+            actions=plan.actions,
+        )
 
 
 def _take_over(plan: EnvironmentPlan, context: Context) -> Iterable[Blocked]:

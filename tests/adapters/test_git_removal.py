@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.adapters.git import PUSHES_MAX, GitRepository
+from reconciler.adapters.git import GitRepository
 from reconciler.errors import Conflict, Denied, Refused, Transient
-from reconciler.model.names import BlobId, RevisionId
+from reconciler.model.names import RevisionId
 from reconciler.settings import RepositorySettings
 from tests.adapters.git_site import KINDS, Site, contents, make_site
 from tests.fakes.git_source import GitSource, run_git
@@ -20,14 +20,10 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
     return make_site(request.param, tmp_path)
 
 
-def blob_of(site: Site, revision: RevisionId, path: str) -> BlobId:
-    return next(entry.blob for entry in site.repository.tree(revision) if entry.path == path)
-
-
 def test_a_removal_is_a_commit_on_top_of_the_branch_that_changes_nothing_else(site: Site) -> None:
     before = site.upstream.push({"checkout.yml": "1", "old/checkout.yml": "2", "other.yml": "3"})
     site.repository.fetch()
-    removed = site.repository.remove("checkout.yml", blob=blob_of(site, before, "checkout.yml"), message=MESSAGE)
+    removed = site.repository.remove("checkout.yml", onto=before, message=MESSAGE)
     assert site.repository.fetch() == removed
     assert site.repository.descends(removed, before)
     assert contents(site.repository, removed) == {"old/checkout.yml": b"2", "other.yml": b"3"}
@@ -40,37 +36,18 @@ def test_the_last_file_may_be_removed_and_one_in_a_folder_below(site: Site) -> N
     before = site.upstream.push({"checkout.yml": "1", "old/checkout.yml": "2"})
     site.repository.fetch()
     for path in ("old/checkout.yml", "checkout.yml"):
-        site.repository.remove(path, blob=blob_of(site, before, path), message=MESSAGE)
+        before = site.repository.remove(path, onto=before, message=MESSAGE)
     assert site.repository.tree(site.repository.fetch()) == ()
 
 
-def test_a_file_is_removed_from_the_newest_revision_fetched_or_not(site: Site) -> None:
+@pytest.mark.parametrize("change", [{"checkout.yml": "2"}, {"checkout.yml": "1", "child.yml": "2"}, {"other.yml": "1"}])
+def test_what_somebody_pushed_meanwhile_is_to_be_read_first(site: Site, change: dict[str, str]) -> None:
     before = site.upstream.push({"checkout.yml": "1"})
     site.repository.fetch()
-    blob = blob_of(site, before, "checkout.yml")
-    later = site.upstream.push({"checkout.yml": "1", "other.yml": "2"})
-    removed = site.repository.remove("checkout.yml", blob=blob, message=MESSAGE)
-    assert site.repository.descends(removed, later)
-    assert contents(site.repository, removed) == {"other.yml": b"2"}
-
-
-def test_a_file_that_is_gone_already_needs_no_commit(site: Site) -> None:
-    before = site.upstream.push({"checkout.yml": "1"})
-    site.repository.fetch()
-    blob = blob_of(site, before, "checkout.yml")
-    gone = site.upstream.push({"other.yml": "1"})
-    assert site.repository.remove("checkout.yml", blob=blob, message=MESSAGE) == gone
-    assert site.repository.fetch() == gone
-
-
-def test_a_file_that_somebody_changed_meanwhile_stays(site: Site) -> None:
-    before = site.upstream.push({"checkout.yml": "1"})
-    site.repository.fetch()
-    blob = blob_of(site, before, "checkout.yml")
-    renewed = site.upstream.push({"checkout.yml": "2"})
+    newer = site.upstream.push(change)
     with pytest.raises(Conflict):
-        site.repository.remove("checkout.yml", blob=blob, message=MESSAGE)
-    assert site.repository.fetch() == renewed
+        site.repository.remove("checkout.yml", onto=before, message=MESSAGE)
+    assert site.repository.fetch() == newer
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,7 +56,7 @@ def test_where_commits_must_be_signed_nothing_is_removed(kind: str, tmp_path: Pa
     signed = site.upstream.push({"checkout.yml": "1"}, is_signed=True)
     site.repository.fetch()
     with pytest.raises(Refused) as refused:
-        site.repository.remove("checkout.yml", blob=blob_of(site, signed, "checkout.yml"), message=MESSAGE)
+        site.repository.remove("checkout.yml", onto=signed, message=MESSAGE)
     assert refused.value.remedy
     assert site.repository.fetch() == signed
 
@@ -91,7 +68,7 @@ def test_nothing_is_concluded_from_a_repository_that_cannot_be_reached(kind: str
     site.repository.fetch()
     site.cut_off()
     with pytest.raises(Transient):
-        site.repository.remove("checkout.yml", blob=blob_of(site, before, "checkout.yml"), message=MESSAGE)
+        site.repository.remove("checkout.yml", onto=before, message=MESSAGE)
 
 
 # --- git alone ------------------------------------------------------------------------------------------------------
@@ -137,9 +114,7 @@ class Remote:
         (hooks / name).chmod(0o755)
 
     def remove(self) -> RevisionId:
-        tip = self.repository.fetch()
-        (blob,) = (entry.blob for entry in self.repository.tree(tip) if entry.path == "checkout.yml")
-        return self.repository.remove("checkout.yml", blob=blob, message=MESSAGE)
+        return self.repository.remove("checkout.yml", onto=self.repository.fetch(), message=MESSAGE)
 
 
 @pytest.fixture
@@ -149,18 +124,20 @@ def remote(tmp_path: Path) -> Remote:
     return remote
 
 
-def test_a_push_that_loses_a_race_is_made_again_on_the_newer_tip(remote: Remote) -> None:
-    rival = remote.pushed("2")
-    remote.before_push.write_text(
-        f'git --git-dir="{remote.source.path}" update-ref refs/heads/main {rival}; rm "{remote.before_push}"\n'
-    )
+def test_whose_commit_it_is_is_set(remote: Remote) -> None:
     removed = remote.remove()
-    assert remote.source.tip == removed
-    assert remote.repository.descends(removed, RevisionId(rival))
-    assert contents(remote.repository, removed) == {"other.yml": b"2"}
     author = run_git(remote.source.path, "log", "-1", "--format=%an <%ae> %cn <%ce>", removed)
     assert author == "Demo's queen <queen@demo> Demo's queen <queen@demo>"
     assert run_git(remote.source.path, "log", "-1", "--format=%B", removed).strip() == MESSAGE
+
+
+def test_a_push_that_loses_a_race_at_the_last_moment_is_not_forced(remote: Remote) -> None:
+    rival = remote.pushed("2")
+    remote.before_push.write_text(f'git --git-dir="{remote.source.path}" update-ref refs/heads/main {rival}\n')
+    with pytest.raises(Conflict):
+        remote.remove()
+    assert remote.source.tip == rival
+    assert len(remote.pushes.read_text().splitlines()) == 1
 
 
 def test_a_branch_that_was_set_back_meanwhile_is_not_brought_forward_again(tmp_path: Path) -> None:
@@ -168,20 +145,9 @@ def test_a_branch_that_was_set_back_meanwhile_is_not_brought_forward_again(tmp_p
     first = remote.source.push({"checkout.yml": "1"})
     remote.source.push({"checkout.yml": "1", "withdrawn.yml": "2"})
     remote.before_push.write_text(f'git --git-dir="{remote.source.path}" update-ref refs/heads/main {first}\n')
-    removed = remote.remove()
-    assert contents(remote.repository, removed) == {}
-    assert run_git(remote.source.path, "rev-list", "--count", removed) == "2"
-
-
-def test_a_race_that_is_lost_again_and_again_ends(remote: Remote) -> None:
-    source = remote.source
-    remote.before_push.write_text(
-        f'export GIT_DIR="{source.path}" GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a\n'
-        "git update-ref refs/heads/main $(git commit-tree main^{tree} -p main -m more)\n"
-    )
-    with pytest.raises(Transient, match=f"{PUSHES_MAX} times"):
+    with pytest.raises(Conflict):
         remote.remove()
-    assert len(remote.pushes.read_text().splitlines()) == PUSHES_MAX
+    assert remote.source.tip == first
 
 
 def test_what_a_hook_says_is_told(remote: Remote) -> None:
@@ -211,22 +177,21 @@ def test_a_connection_that_breaks_leaves_the_outcome_unknown(remote: Remote) -> 
 
 def test_a_push_whose_answer_was_lost_is_found_done(remote: Remote) -> None:
     tip = remote.repository.fetch()
-    (entry,) = remote.repository.tree(tip)
     remote.hook("reference-transaction", 'if [ "$1" = committed ]; then kill -9 $PPID; fi')
     with pytest.raises(Transient):
-        remote.repository.remove("checkout.yml", blob=entry.blob, message=MESSAGE)
+        remote.repository.remove("checkout.yml", onto=tip, message=MESSAGE)
     done = remote.source.tip
     assert done != tip
-    assert remote.repository.remove("checkout.yml", blob=entry.blob, message=MESSAGE) == done
+    assert remote.repository.fetch() == done
 
 
 def test_a_checked_out_branch_is_not_pushed_to(tmp_path: Path) -> None:
     source = GitSource(tmp_path / "upstream")
     source.push({"checkout.yml": "1"})
     repository = GitRepository(RepositorySettings(url=str(source.clone)), tmp_path / "mirror.git")
-    (entry,) = repository.tree(repository.fetch())
+    tip = repository.fetch()
     with pytest.raises(Refused, match="checked out"):
-        repository.remove("checkout.yml", blob=entry.blob, message=MESSAGE)
+        repository.remove("checkout.yml", onto=tip, message=MESSAGE)
     assert (source.clone / "environments.d" / "checkout.yml").read_text() == "1"
 
 
@@ -254,8 +219,8 @@ def test_hooks_and_commands_of_a_repository_on_this_machine_are_not_run(tmp_path
     }.items():
         run_git(source.path, "config", key, value)
     repository = GitRepository(RepositorySettings(url=str(source.path)), tmp_path / "mirror.git")
-    (entry,) = repository.tree(repository.fetch())
-    assert repository.remove("checkout.yml", blob=entry.blob, message=MESSAGE) == source.tip
+    tip = repository.fetch()
+    assert repository.remove("checkout.yml", onto=tip, message=MESSAGE) == source.tip
     assert not ran.exists(), ran.read_text()
 
 

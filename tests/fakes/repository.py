@@ -60,6 +60,7 @@ class FakeRepository:
         self.is_unreachable = False
         self.has_branch = True  # False: the branch was deleted, or never pushed
         self.verifies = False  # as with `verify_keys`: unsigned revisions are rejected
+        self.rival: Mapping[str, Content | None] = {}  # what somebody pushes right before our next push
         self.refuses_pushes = False  # as a hook or a protected branch does; `remove` only
         self.applied: RevisionId | None = None
         self.fetches = 0
@@ -172,18 +173,19 @@ class FakeRepository:
         found = {path: self._touching(path, revision, old) for path in paths}
         return MappingProxyType({path: self._commits[one].commit for path, one in found.items() if one})
 
-    def remove(self, path: str, *, blob: BlobId, message: str) -> RevisionId:
+    def remove(self, path: str, *, onto: RevisionId, message: str) -> RevisionId:
         if self.verifies:
             raise Refused("the daemon signs nothing", remedy="delete the file by hand")
-        tip = self.fetch()
-        entry = _entry_at(self._commits[tip], path)
-        if entry is None:
-            return tip
-        if entry.blob != blob:
-            raise Conflict(f"{path} was changed meanwhile")
+        if self.is_unreachable:
+            raise Transient("the repository cannot be reached")
+        if self.rival:
+            self.edit(self.rival)
+            self.rival = {}
+        if self._tip != onto:
+            raise Conflict("somebody pushed meanwhile")
         if self.refuses_pushes:
             raise Refused("the push is not allowed", remedy="allow it")
-        files = {name: content for name, content in self._files[tip].items() if name != path}
+        files = {name: content for name, content in self._files[onto].items() if name != path}
         removed = self.push(files, subject=message.partition("\n")[0], author=DAEMON)
         self._fetched.add(removed)
         return removed

@@ -334,3 +334,47 @@ def test_mode_observe_notes_no_ending(world: World) -> None:
     world.change_settings(mode=Mode.CONVERGE)
     assert blocked(world.reconcile(), Guard.GRACE)
     assert world.counts()["checkout/web"] == 1
+
+
+# --- what people pushed, and the daemon cannot follow yet ---
+
+
+@pytest.mark.parametrize("how", ["unreachable", "forced"])
+def test_a_revert_within_the_grace_counts_before_it_can_be_followed(gracious: World, how: str) -> None:
+    good = gracious.repository.tip
+    assert good is not None
+    gracious.commit(checkout=None)
+    gracious.reconcile()
+    if how == "unreachable":
+        gracious.commit(checkout=CHECKOUT)
+        gracious.repository.is_unreachable = True
+    else:
+        gracious.repository.reset(good)  # git push --force of the commit before
+    done = pass_time(gracious, 5, seconds=120)
+    assert len(gracious.alive("checkout")) == 2
+    (held,) = blocked(done, Guard.GRACE)
+    assert "not torn down before the newest revision is followed" in held.message
+    gracious.repository.is_unreachable = False
+    pass_time(gracious, 2)
+    assert len(gracious.alive("checkout")) == 2
+
+
+def test_a_renewal_within_the_grace_counts_before_it_can_be_read(gracious: World) -> None:
+    gracious.commit(checkout=CHECKOUT + "ttl: 1h\n")
+    gracious.clock.advance(3700)
+    gracious.reconcile()
+    gracious.commit(checkout=CHECKOUT + "ttl: 30d\n")
+    gracious.repository.is_unreachable = True
+    pass_time(gracious, 5, seconds=120)
+    assert len(gracious.alive("checkout")) == 2
+
+
+def test_a_teardown_that_has_begun_goes_on_without_git(gracious: World) -> None:
+    gracious.commit(checkout=None)
+    gracious.reconcile()
+    gracious.clock.advance(GRACE.total_seconds())
+    gracious.reconcile()
+    gracious.repository.is_unreachable = True
+    pass_time(gracious, 5)
+    assert gracious.alive("checkout") == []
+    assert "checkout" not in gracious.chef.stored_environments

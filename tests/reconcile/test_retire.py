@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.model.memory import EndingCause
+from reconciler.model.facts import Suspended
+from reconciler.model.memory import EndingCause, Suspension
 from reconciler.model.names import EnvironmentName
 from tests.reconcile.world import CHECKOUT, PRODUCTION, World
 
@@ -85,4 +86,88 @@ def test_a_repository_that_refuses_the_push_is_said_and_tried_again(retiring: Wo
     assert [failure.environment for failure in done.failures] == [NAME]
     retiring.repository.refuses_pushes = False
     retiring.reconcile()
+    assert files(retiring) == {"production.yml"}
+
+
+# --- what comes between the end and the removal of the file ---
+
+
+@pytest.fixture
+def over(retiring: World) -> World:
+    """Expired and torn down, and its file is still there, for the push was refused until now."""
+    retiring.repository.refuses_pushes = True
+    outlive(retiring)
+    retiring.repository.refuses_pushes = False
+    return retiring
+
+
+def settle(world: World) -> None:
+    for _ in range(6):
+        world.clock.advance(10)
+        world.boot()
+        world.reconcile()
+
+
+def test_a_renewal_is_not_removed_by_the_pass_that_accepts_it(over: World) -> None:
+    over.commit(checkout=CHECKOUT + "ttl: 30d\n")
+    settle(over)
+    assert "checkout.yml" in files(over)
+    assert len(over.alive("checkout")) == 2
+
+
+def test_a_renewal_between_the_pass_that_saw_all_gone_and_the_next_is_kept(retiring: World) -> None:
+    retiring.commit(production=PRODUCTION, checkout=BRIEF)
+    retiring.settle()
+    retiring.clock.advance(timedelta(hours=1, minutes=1).total_seconds())
+    known = None
+    while known is None or known.ending is None or known.teardown_began_at is not None:
+        retiring.reconcile()
+        retiring.clock.advance(5)
+        known = retiring.journal.recall(retiring.clock.now()).environments[NAME]
+    assert "checkout.yml" in files(retiring)
+    retiring.commit(checkout=CHECKOUT + "ttl: 30d\n")
+    settle(retiring)
+    assert "checkout.yml" in files(retiring)
+    assert len(retiring.alive("checkout")) == 2
+
+
+def test_protection_after_the_end_keeps_the_file(over: World) -> None:
+    over.commit(checkout=BRIEF + "protected: true\n")
+    settle(over)
+    assert "checkout.yml" in files(over)
+
+
+@pytest.mark.parametrize("how", ["all", "one", "file"])
+def test_no_file_of_what_is_suspended_is_removed(over: World, how: str) -> None:
+    now = over.clock.now()
+    if how == "file":
+        over.commit(checkout=BRIEF + "suspend: true\n")
+        over.clock.advance(timedelta(days=2).total_seconds())
+    else:
+        suspension = Suspension(
+            environment=None if how == "all" else NAME, reason="", actor="ops", since=now, until=None
+        )
+        over.journal.record(now, Suspended(suspension=suspension))
+    settle(over)
+    assert "checkout.yml" in files(over)
+
+
+def test_a_commit_that_extends_it_just_before_the_push_keeps_it(over: World) -> None:
+    over.repository.rival = {"child.yml": CHECKOUT.replace("production", "checkout")}
+    over.reconcile()
+    settle(over)
+    assert "checkout.yml" in files(over)
+    assert len(over.alive("child")) == 2
+
+
+def test_nothing_is_pushed_onto_a_history_that_is_held(over: World) -> None:
+    tip = over.repository.rewrite({"production.yml": PRODUCTION, "checkout.yml": BRIEF})
+    settle(over)
+    assert over.repository.tip == tip
+
+
+def test_several_files_go_one_after_the_other(retiring: World) -> None:
+    retiring.commit(other=BRIEF)
+    outlive(retiring)
+    settle(retiring)
     assert files(retiring) == {"production.yml"}
