@@ -5,17 +5,19 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.cli.preview import preview
 from reconciler.cli.workplace import Workplace
 from reconciler.daemon import requests
-from reconciler.model.names import FleetId
+from reconciler.model.names import EnvironmentName, FleetId
 from reconciler.model.policy import Policy
 from reconciler.model.rules import Rules
 from reconciler.review import Snapshot, assume
@@ -166,6 +168,28 @@ def test_an_extension_shows_what_changes_and_where_and_that_nothing_runs_otherwi
     assert re.search(r'\n  ttl: "7d" → "(10d|240h)" \(in-place, environments.d/checkout.yml:5\)\n', shown)
     plan = shown[shown.index("Plan, ") :]
     assert len(plan.splitlines()) == 4, "the world, the environment, the field, the cost"
+
+
+def test_to_extend_what_expired_and_is_gone_shows_that_it_is_launched_anew(
+    jessica: Person, config: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    long_ago = {"GIT_COMMITTER_DATE": "2026-01-01T12:00:00Z", "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    jessica.file("checkout.yml").write_text(CHECKOUT.replace("until the launch", "or never"))
+    subprocess.run(["git", "commit", "-qam", "Old"], cwd=jessica.directory, env=long_ago, check=True)
+    jessica.git("push", "-q")
+    runs = world(jessica)
+    gone = replace(
+        runs,
+        observed=replace(runs.observed, environments=_without_checkout(runs.observed.environments)),
+        memory=replace(runs.memory, environments=_without_checkout(runs.memory.environments), settled={}),
+    )
+    with ScriptedDaemon(tmp_path / "control.sock", {requests.AskWorld: encode(gone)}):
+        assert hivequeen(jessica, "extend", "checkout", "3d", "--dry-run", config=config) == 0
+    assert "launch 1 web node" in told(capsys)
+
+
+def _without_checkout(named: Mapping[EnvironmentName, Any]) -> dict[EnvironmentName, Any]:
+    return {name: one for name, one in named.items() if name != "checkout"}
 
 
 def test_on_a_narrow_terminal_the_file_comes_first_then_the_plan_then_the_question(
