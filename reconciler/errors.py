@@ -23,6 +23,10 @@ class Transient(HivequeenError):
         self.retry_after_s = retry_after_s
 
 
+class Interrupted(HivequeenError):
+    """A person ended it by Ctrl-C, and the message says how far it had got."""
+
+
 class Throttled(Transient):
     """Too many requests just now: **this one was certainly not carried out**, and often not even sent."""
 

@@ -4,7 +4,6 @@ import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Final
@@ -33,8 +32,6 @@ FETCH_TIMEOUT_S: Final = 60.0
 WHOLE_FETCH_TIMEOUT_S: Final = 240.0  # of all history; below the time after which the loop counts as stuck
 TIDY_EVERY_FETCHES: Final = 100
 ENTRIES_MAX: Final = 100_000
-
-_LAST_MOMENT_S: Final = 253402300799  # of the year 9999: a commit may claim to be later, a datetime cannot
 
 
 def _uncounted(_service: str, _operation: str, _result: str) -> None:
@@ -348,8 +345,7 @@ class GitRepository:
 
 def _commit(revision: RevisionId, line: str) -> Commit:
     author, seconds, subject = map(_printable, line.split("\0", 2))
-    at = datetime.fromtimestamp(min(int(seconds), _LAST_MOMENT_S), UTC)
-    return Commit(revision=revision, author=author, subject=subject, at=at)
+    return Commit(revision=revision, author=author, subject=subject, at=git_history.moment(seconds))
 
 
 def _checked(name: str) -> str:

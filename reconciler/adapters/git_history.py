@@ -2,12 +2,19 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import IO, Final, NamedTuple
 
 from reconciler.model.names import RevisionId
 
 _CHUNK_BYTES: Final = 1 << 16
 _REVISION: Final = re.compile(rb"[0-9a-f]{40}")
+_LAST_MOMENT_S: Final = 253402300799  # of the year 9999: a commit may claim to be later, a datetime cannot
+
+
+def moment(seconds: str) -> datetime:
+    """A commit's date, by git's `%ct`."""
+    return datetime.fromtimestamp(min(int(seconds), _LAST_MOMENT_S), UTC)
 
 
 class Step(NamedTuple):

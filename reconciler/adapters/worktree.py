@@ -5,35 +5,24 @@ changed, staged or committed takes no part and stays as it is. Their configurati
 """
 
 import os
-import subprocess
+import shlex
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from reconciler.adapters.git_config import masked
-from reconciler.adapters.git_errors import reason, rejection, remark
+from reconciler.adapters.git_errors import rejection, remark
+from reconciler.adapters.git_history import moment
 from reconciler.adapters.git_mirror import blob_content, missing_blob, tree_entry
-from reconciler.errors import Conflict, Refused, SourceRejected, Stalled, Transient
+from reconciler.adapters.git_personal import NETWORK_TIMEOUT_S, PersonalGit, said, why
+from reconciler.errors import Conflict, Interrupted, Refused, SourceRejected, Stalled, Transient
 from reconciler.model.names import BlobId, RevisionId
 from reconciler.ports import TreeEntry
 
 PUSHES_MAX: Final = 5
-LOCAL_TIMEOUT_S: Final = 30.0
-NETWORK_TIMEOUT_S: Final = 180.0  # somebody may have to type a passphrase
-
-# Set while git runs a hook, for the repository of that hook.
-_OF_ANOTHER: Final = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_PREFIX",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_COMMON_DIR",
-)
 _RACES: Final = (
     "stale info",
     "fetch first",
@@ -42,6 +31,10 @@ _RACES: Final = (
     "cannot lock ref",
     "incorrect old",
 )
+_EXECUTABLE: Final = "100755"
+_IDENTITY: Final = "say who you are: git config user.name and git config user.email"
+# Of an index that is thrown away: nothing of it is left in the clone, and no process watches it.
+_OF_OUR_INDEX: Final = ("core.splitIndex=false", "core.fsmonitor=false")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +56,11 @@ class Snapshot:
 
     def blob(self, path: str) -> BlobId | None:
         return next((entry.blob for entry in self.entries if entry.path == path), None)
+
+    def mode(self, path: str) -> str:
+        """Of the file, or of a new one."""
+        is_executable = any(entry.path == path and entry.mode == _EXECUTABLE for entry in self.entries)
+        return _EXECUTABLE if is_executable else "100644"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,21 +91,20 @@ class Clone:
         Raises:
             Stalled: it is no clone, no branch is checked out, or the branch has no upstream.
         """
-        self._here = directory
+        self._git = PersonalGit(directory)
         self.folder = str(PurePosixPath(folder))
         if PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
             raise Stalled(
                 f"--path {folder} is not a folder of the repository",
                 remedy='write it from the top of the repository, such as "environments.d"',
             )
-        self._here = Path(
-            self._ask(
-                "rev-parse",
-                "--show-toplevel",
-                trouble=f"{directory} is not in a clone of a git repository",
-                remedy="name a clone with --repository",
-            )
+        top = self._git.ask(
+            *("rev-parse", "--show-toplevel"),
+            trouble=f"{directory} is not in a clone of a git repository",
+            remedy="name a clone with --repository",
         )
+        self._here = Path(top)
+        self._git = PersonalGit(self._here)
         self._upstream = self._find_upstream()
 
     @property
@@ -122,7 +119,7 @@ class Clone:
 
     @property
     def email(self) -> str | None:
-        return self._configured("user.email")
+        return self._git.configured("user.email")
 
     def fetch(self) -> Snapshot:
         """
@@ -131,38 +128,31 @@ class Clone:
             SourceRejected: what came cannot be read.
         """
         upstream = self._upstream
-        fetched = self._run(
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            upstream.remote,
-            upstream.ref,
+        fetched = self._git.run(
+            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
+            *(upstream.remote, upstream.ref),
             timeout_s=NETWORK_TIMEOUT_S,
         )
         if fetched.returncode:
             raise Transient(
-                f"{self.upstream} cannot be fetched: {_why(fetched)}", remedy=f"see: git fetch {upstream.remote}"
+                f"{self.upstream} cannot be fetched: {why(fetched)}", remedy=f"see: git fetch {upstream.remote}"
             )
-        revision = RevisionId(
-            self._ask(
-                "rev-parse", "--verify", f"{upstream.tracking}^{{commit}}", trouble=f"{self.upstream} is not there"
-            )
-        )
+        asked = ("rev-parse", "--verify", f"{upstream.tracking}^{{commit}}")
+        revision = RevisionId(self._git.ask(*asked, trouble=f"{self.upstream} is not there"))
         return Snapshot(revision=revision, entries=self._entries(revision), read=self._read)
 
     def touched_at(self, snapshot: Snapshot, path: str) -> datetime:
-        """When the newest commit that touched the file was made.
+        """When the newest commit that touched the file was made, as it says itself: that may be in the future.
 
         Raises:
             Stalled: the clone holds too little of the history to tell.
         """
-        if self._ask("rev-parse", "--is-shallow-repository") == "true":
+        if self._git.ask("rev-parse", "--is-shallow-repository") == "true":
             raise Stalled(
                 f"{self._here} is a shallow clone: who touched what is not known", remedy="git fetch --unshallow"
             )
-        told = self._ask("log", "-1", "--format=%ct", snapshot.revision, "--", self._full(path))
-        return datetime.fromtimestamp(int(told), UTC)
+        told = self._git.ask("rev-list", "-1", "--timestamp", snapshot.revision, "--", self._full(path))
+        return moment(told.partition(" ")[0])
 
     def publish(self, edit: Edit, *, onto: Snapshot, message: str, check: Callable[[Snapshot], None]) -> Published:
         """Commit the edit on top of the snapshot and push it; on a newer one, if somebody pushed meanwhile.
@@ -174,6 +164,7 @@ class Clone:
             Conflict: somebody changed the same file meanwhile.
             Refused: the remote repository does not take the push.
             Transient: it could not be reached, and the outcome is unknown; or others pushed again and again.
+            Interrupted: by Ctrl-C while it was pushed, or after that.
             Stalled: no commit can be made, for want of an identity, say.
         """
         snapshot = onto
@@ -183,9 +174,9 @@ class Clone:
                     f"{self._full(edit.path)} was changed by somebody else meanwhile ({snapshot.revision[:8]})",
                     remedy="look at it, then try again",
                 )
-            revision = self._commit(edit, snapshot.revision, message)
+            revision = self._commit(edit, snapshot, message)
             if self._push(revision, snapshot.revision):
-                return Published(revision=revision, to_do=self._follow(revision, snapshot.revision))
+                return Published(revision=revision, to_do=self._bring_along(edit, revision, snapshot.revision))
             snapshot = self.fetch()
             check(snapshot)
         raise Transient(f"others pushed {PUSHES_MAX} times meanwhile, and nothing was changed", remedy="try again")
@@ -193,7 +184,7 @@ class Clone:
     # --- the upstream branch ---
 
     def _find_upstream(self) -> _Upstream:
-        head = self._run("symbolic-ref", "--quiet", "HEAD")
+        head = self._git.run("symbolic-ref", "--quiet", "HEAD")
         if head.returncode:
             raise Stalled(
                 f"no branch is checked out in {self._here}",
@@ -202,7 +193,7 @@ class Clone:
         ref = head.stdout.decode().strip()
         branch = ref.removeprefix("refs/heads/")
         shown = "%(upstream)%00%(upstream:remotename)%00%(upstream:remoteref)"
-        told = self._ask("for-each-ref", f"--format={shown}", ref) or "\0\0"
+        told = self._git.ask("for-each-ref", f"--format={shown}", ref) or "\0\0"
         tracking, remote, there = told.split("\0")
         if not (tracking and there and remote not in ("", ".")):
             raise Stalled(
@@ -213,7 +204,7 @@ class Clone:
 
     def _entries(self, revision: RevisionId) -> tuple[TreeEntry, ...]:
         below = () if self.folder == "." else (self.folder,)
-        listing = self._ask_bytes("ls-tree", "-r", "-z", "-l", "--full-tree", revision, "--", *below)
+        listing = self._git.ask_bytes("ls-tree", "-r", "-z", "-l", "--full-tree", revision, "--", *below)
         lines = [line for line in listing.split(b"\0") if line]
         if any(missing_blob(line) for line in lines):
             raise SourceRejected(f"{self._here} lacks files of {revision[:8]}", remedy="see: git fsck")
@@ -221,7 +212,7 @@ class Clone:
 
     def _read(self, blobs: Collection[BlobId]) -> Mapping[BlobId, bytes]:
         asked = "".join(f"{blob}\n" for blob in blobs).encode()
-        answers = BytesIO(self._ask_bytes("cat-file", "--batch", content=asked))
+        answers = BytesIO(self._git.ask_bytes("cat-file", "--batch", content=asked))
         found = {blob: blob_content(answers, blob, len(answers.getbuffer())) for blob in blobs}
         if lost := [blob for blob, content in found.items() if content is None]:
             raise SourceRejected(f"{self._here} lacks the object {lost[0]}", remedy="see: git fsck")
@@ -229,143 +220,89 @@ class Clone:
 
     # --- committing ---
 
-    def _commit(self, edit: Edit, tip: RevisionId, message: str) -> RevisionId:
+    def _commit(self, edit: Edit, onto: Snapshot, message: str) -> RevisionId:
         full = self._full(edit.path)
         with tempfile.TemporaryDirectory(prefix="hivequeen-") as made:
             variables = {"GIT_INDEX_FILE": str(Path(made) / "index")}
-            self._ask("read-tree", tip, variables=variables)
+
+            def ask(*arguments: str) -> str:
+                return self._git.ask(*arguments, variables=variables, settings=_OF_OUR_INDEX)
+
+            ask("read-tree", onto.revision)
             if edit.content is None:
-                self._ask("update-index", "--force-remove", "--", full, variables=variables)
+                ask("update-index", "--force-remove", "--", full)
             else:
-                blob = self._ask("hash-object", "-w", "--no-filters", "--stdin", content=edit.content)
-                self._ask("update-index", "--add", "--cacheinfo", f"100644,{blob},{full}", variables=variables)
-            tree = self._ask("write-tree", variables=variables)
-        signs = self._configured("commit.gpgSign", "--type=bool") == "true"
-        made_by = ("commit-tree", *(("-S",) if signs else ()), "-p", tip, "-m", message, tree)
-        return RevisionId(self._ask(*made_by, trouble="no commit can be made", remedy=_IDENTITY))
+                blob = self._git.ask("hash-object", "-w", "--no-filters", "--stdin", content=edit.content)
+                ask("update-index", "--add", "--cacheinfo", f"{onto.mode(edit.path)},{blob},{full}")
+            tree = ask("write-tree")
+        signs = self._git.configured("commit.gpgSign", "--type=bool") == "true"
+        made_by = ("commit-tree", *(("-S",) if signs else ()), "-p", onto.revision, "-m", message, tree)
+        return RevisionId(self._git.ask(*made_by, trouble="no commit can be made", remedy=_IDENTITY))
 
     def _push(self, revision: RevisionId, onto: RevisionId) -> bool:
         """False: somebody else was faster."""
         upstream = self._upstream
-        pushed = self._run(
-            *("push", "--porcelain", "--no-follow-tags", "--recurse-submodules=no"),
-            *(f"--force-with-lease={upstream.ref}:{onto}", upstream.remote, f"{revision}:{upstream.ref}"),
-            timeout_s=NETWORK_TIMEOUT_S,
-        )
+        try:
+            pushed = self._git.run(
+                *("push", "--porcelain", "--no-follow-tags", "--recurse-submodules=no"),
+                *(f"--force-with-lease={upstream.ref}:{onto}", upstream.remote, f"{revision}:{upstream.ref}"),
+                timeout_s=NETWORK_TIMEOUT_S,
+            )
+        except Transient as late:
+            raise Transient(f"{late.message}: {self._doubt(revision)}", remedy=self._certainty(revision)) from late
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted while it was pushed: {self._doubt(revision)}", remedy=self._certainty(revision)
+            ) from None
         if pushed.returncode == 0:
             return True
-        why = rejection(pushed.stdout.decode(errors="replace"))
-        if any(race in why for race in _RACES):
+        refusal = rejection(pushed.stdout.decode(errors="replace"))
+        if any(race in refusal for race in _RACES):
             return False
-        said = pushed.stderr.decode(errors="replace")
-        if why:
-            told = "; ".join(part for part in (why, remark(said)) if part)
+        complaint = pushed.stderr.decode(errors="replace")
+        if refusal:
+            told = "; ".join(part for part in (refusal, remark(complaint)) if part)
             raise Refused(
                 f"{self.upstream} does not take the push: {told}",
                 remedy="nothing was changed; ask whoever keeps that repository",
             )
-        raise Transient(f"the push to {self.upstream} failed: {_said(said)}", remedy=f"see: git push {upstream.remote}")
+        raise Transient(
+            f"the push to {self.upstream} failed: {said(complaint)}", remedy=f"see: git push {upstream.remote}"
+        )
+
+    def _doubt(self, revision: RevisionId) -> str:
+        return f"the commit {revision[:8]} may or may not be on {self.upstream}"
+
+    def _certainty(self, revision: RevisionId) -> str:
+        return f"git fetch {self._upstream.remote} && git branch -r --contains {revision[:8]} names {self.upstream} if it is"
 
     # --- the local branch ---
 
-    def _follow(self, revision: RevisionId, before: RevisionId) -> str:
+    def _bring_along(self, edit: Edit, revision: RevisionId, before: RevisionId) -> str:
+        try:
+            return self._follow(edit, revision, before)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted: {revision[:8]} is on {self.upstream}, and maybe not on your branch yet",
+                remedy="git pull --rebase",
+            ) from None
+
+    def _follow(self, edit: Edit, revision: RevisionId, before: RevisionId) -> str:
         """Bring branch, index and the one file along, if nothing of the person's is in the way; else what they can run."""
+        full = self._full(edit.path)
         pull = "git pull --rebase"
-        if self._run("rev-parse", "HEAD").stdout.decode().strip() != before:
+        if os.path.lexists(self._here / full) and not self._git.ask("ls-files", "--", full):
+            # Of a file that git does not know, and where it is told to ignore it, a pull would replace it silently.
+            return f"mv {shlex.quote(full)} {shlex.quote(f'{full}.mine')} && {pull}"
+        if self._git.run("rev-parse", "HEAD").stdout.decode().strip() != before:
             return pull
         # Refuses by itself, and leaves everything as it is, if the file has changes that are not committed.
-        moved = self._run(
-            *(
-                "-c",
-                "core.hooksPath=/dev/null",
-                "-c",
-                "gc.auto=0",
-                "-c",
-                "maintenance.auto=false",
-                "-c",
-                "merge.autoStash=false",
-            ),
-            *("merge", "--ff-only", "--quiet", "--no-stat", "--no-verify-signatures", revision),
+        moved = self._git.run(
+            *("merge", "--ff-only", "--quiet", "--no-stat", "--no-verify-signatures"),
+            *("--no-squash", "--no-autostash", "--no-overwrite-ignore", revision),
+            settings=("core.hooksPath=/dev/null", "gc.auto=0", "maintenance.auto=false"),
         )
         return pull if moved.returncode else ""
 
-    # --- running git ---
-
     def _full(self, path: str) -> str:
         return str(PurePosixPath(self.folder) / path)
-
-    def _configured(self, name: str, *options: str) -> str | None:
-        found = self._run("config", *options, "--get", name)
-        return found.stdout.decode(errors="replace").strip() or None if found.returncode == 0 else None
-
-    def _ask(
-        self,
-        *arguments: str,
-        content: bytes = b"",
-        variables: Mapping[str, str] | None = None,
-        trouble: str = "",
-        remedy: str = "",
-    ) -> str:
-        return (
-            self._ask_bytes(*arguments, content=content, variables=variables, trouble=trouble, remedy=remedy)
-            .decode(errors="surrogateescape")
-            .strip()
-        )
-
-    def _ask_bytes(
-        self,
-        *arguments: str,
-        content: bytes = b"",
-        variables: Mapping[str, str] | None = None,
-        trouble: str = "",
-        remedy: str = "",
-    ) -> bytes:
-        done = self._run(*arguments, content=content, variables=variables)
-        if done.returncode:
-            raise Stalled(
-                f"{trouble or f'git {arguments[0]} failed'}: {_why(done)}", remedy=remedy or "see: git status"
-            )
-        return done.stdout
-
-    def _run(
-        self,
-        *arguments: str,
-        content: bytes = b"",
-        variables: Mapping[str, str] | None = None,
-        timeout_s: float = LOCAL_TIMEOUT_S,
-    ) -> "subprocess.CompletedProcess[bytes]":
-        """In the person's own name, and on their terminal: ssh may ask for a passphrase."""
-        kept = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER}
-        try:
-            return subprocess.run(
-                ["git", *arguments],
-                cwd=self._here,
-                env={**kept, "LC_ALL": "C", "GIT_LITERAL_PATHSPECS": "1", **(variables or {})},
-                input=content,
-                capture_output=True,
-                check=False,
-                timeout=timeout_s,
-            )
-        except subprocess.TimeoutExpired:
-            raise Transient(f"git {arguments[0]} took longer than {timeout_s:.0f} s") from None
-        except FileNotFoundError:
-            missing = "git is not installed" if self._here.is_dir() else f"there is no folder {self._here}"
-            raise Stalled(
-                missing, remedy="install the package git" if self._here.is_dir() else "name a clone with --repository"
-            ) from None
-        except NotADirectoryError:
-            raise Stalled(f"{self._here} is not a folder", remedy="name a clone with --repository") from None
-
-
-_SAID_MAX: Final = 1000  # characters
-_IDENTITY: Final = "say who you are: git config user.name and git config user.email"
-
-
-def _why(done: "subprocess.CompletedProcess[bytes]") -> str:
-    return reason(done.stderr.decode(errors="replace"))
-
-
-def _said(stderr: str) -> str:
-    """All of it, for a hook may say anything; without what git adds to every failed push."""
-    told = [line.strip() for line in stderr.splitlines() if not line.startswith(("hint:", "error: failed to push"))]
-    return masked(" ".join(filter(None, told))[:_SAID_MAX]) or "git said nothing"

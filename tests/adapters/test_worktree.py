@@ -1,18 +1,30 @@
 """A person's own clone, with real repositories: what is committed there, and what is left alone."""
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from reconciler.adapters.worktree import PUSHES_MAX, Clone, Edit, Published, Snapshot
 from reconciler.errors import Conflict, HivequeenError, Refused, Stalled, Transient
-from tests.fakes.git_source import FOLDER, GitSource, run_git
+from tests.fakes.git_source import FOLDER, GitSource, make_key, run_git
 from tests.fakes.person import PRODUCTION, Person
 
 CHECKOUT = b"extends: production\nowner: jessica@example.com\n"
 NEW = Edit(path="checkout.yml", content=CHECKOUT, before=None)
+
+# What people have in their settings, and what stands in the way of programs that read git's output.
+HOSTILE = """
+log.showSignature=true log.date=relative log.follow=true format.pretty=fuller i18n.logOutputEncoding=UTF-16
+color.ui=always color.advice=always color.push=always color.remote=always color.transport=always
+core.pager=false core.quotePath=true column.ui=always diff.noprefix=true diff.external=false diff.renames=copies
+merge.ff=false pull.rebase=true push.default=nothing push.followTags=true rerere.enabled=true
+fetch.prune=true fetch.recurseSubmodules=true submodule.recurse=true commit.template=/nonexistent
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +95,13 @@ class TestCommitting:
             *("M", f"{FOLDER}/staging.yml"),
         ]
 
+    def test_a_file_that_may_be_executed_still_may(self, source: GitSource, jessica: Person) -> None:
+        jessica.file("staging.yml").chmod(0o755)
+        jessica.push("staging.yml", "extends: production\n")
+        blob = Clone(jessica.directory, FOLDER).fetch().blob("staging.yml")
+        publish(jessica, Edit(path="staging.yml", content=b"owner: jessica\n", before=blob))
+        assert run_git(source.path, "ls-tree", "main", f"{FOLDER}/staging.yml").startswith("100755 ")
+
     def test_what_was_fetched_can_be_read(self, jessica: Person) -> None:
         snapshot = Clone(jessica.directory, FOLDER).fetch()
         assert [entry.path for entry in snapshot.entries] == ["production.yml", "staging.yml"]
@@ -106,8 +125,6 @@ class TestCommitting:
     def test_a_clone_that_signs_its_commits_signs_this_one(
         self, source: GitSource, jessica: Person, tmp_path: Path
     ) -> None:
-        from tests.fakes.git_source import make_key  # noqa: PLC0415 - one test needs it
-
         key = make_key(tmp_path / "keys", "jessica")
         for name, value in {"gpg.format": "ssh", "user.signingKey": str(key), "commit.gpgSign": "true"}.items():
             jessica.git("config", name, value)
@@ -187,6 +204,54 @@ class TestRaces:
         assert len((tmp_path / "pushes").read_text().splitlines()) == PUSHES_MAX
 
 
+class TestInterruption:
+    """By a hook that ends everything at the terminal, as Ctrl-C does."""
+
+    CTRL_C = "kill -INT -$(ps -o sid= -p $$ | tr -d ' ')"
+
+    def told(self, person: Person) -> tuple[str, str]:
+        script = (
+            "import sys; from pathlib import Path\n"
+            "from reconciler.adapters.worktree import Clone, Edit\n"
+            "from reconciler.errors import Interrupted\n"
+            f"clone = Clone(Path({str(person.directory)!r}), {FOLDER!r})\n"
+            f"edit = Edit(path='checkout.yml', content={CHECKOUT!r}, before=None)\n"
+            "try:\n"
+            "    clone.publish(edit, onto=clone.fetch(), message='Launch', check=lambda _: None)\n"
+            "except Interrupted as interrupted:\n"
+            "    print(interrupted.message); print(interrupted.remedy)\n"
+        )
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, start_new_session=True, capture_output=True, text=True, check=True, timeout=60)
+        message, remedy = done.stdout.splitlines()
+        return message, remedy
+
+    @pytest.mark.parametrize("hook", ["pre-receive", "post-receive"])
+    def test_of_a_push_leaves_a_doubt_and_it_is_said_how_to_know(
+        self, source: GitSource, jessica: Person, hook: str
+    ) -> None:
+        before, at = source.tip, source.path / "hooks" / hook
+        at.parent.mkdir()
+        at.write_text(f"#!/bin/sh\n{self.CTRL_C}\n")
+        at.chmod(0o755)
+        message, remedy = self.told(jessica)
+        assert "interrupted while it was pushed" in message
+        assert "may or may not be on origin/main" in message
+        look = remedy.partition(" names ")[0]
+        seen = subprocess.run(look, shell=True, cwd=jessica.directory, check=True, capture_output=True, text=True)
+        assert ("origin/main" in seen.stdout) is (source.tip != before) is (hook == "post-receive")
+
+    def test_while_the_branch_comes_along_tells_that_the_commit_is_there(
+        self, source: GitSource, jessica: Person
+    ) -> None:
+        jessica.git("config", "filter.slow.smudge", f"{self.CTRL_C}; cat")
+        (jessica.directory / ".git" / "info").mkdir(exist_ok=True)
+        (jessica.directory / ".git" / "info" / "attributes").write_text("checkout.yml filter=slow\n")
+        message, remedy = self.told(jessica)
+        assert f"{source.tip[:8]} is on origin/main" in message
+        assert remedy == "git pull --rebase"
+
+
 class TestWhatIsLeftAlone:
     def dirty(self, person: Person) -> None:
         """Changed, staged, half staged, untracked and removed files."""
@@ -226,6 +291,22 @@ class TestWhatIsLeftAlone:
         published = publish(jessica)
         assert published.to_do == "git pull --rebase"
         assert (jessica.work(), jessica.head) == (before, head)
+
+    @pytest.mark.parametrize("rivals", [(), ("ranking.yml",)])
+    def test_a_file_that_git_is_told_to_ignore_is_not_replaced_and_what_to_run_does_not_replace_it_either(
+        self, source: GitSource, jessica: Person, tomas: Person, rivals: Sequence[str]
+    ) -> None:
+        for path in rivals:
+            tomas.push(path, "extends: production\n")
+        (jessica.directory / ".git" / "info").mkdir(exist_ok=True)
+        (jessica.directory / ".git" / "info" / "exclude").write_text("checkout.yml\n")
+        jessica.file("checkout.yml").write_text("my own draft\n")
+        published = publish(jessica)
+        assert jessica.file("checkout.yml").read_text() == "my own draft\n"
+        assert source.tip == published.revision != jessica.head
+        subprocess.run(published.to_do, shell=True, cwd=jessica.directory, check=True, capture_output=True)
+        assert jessica.file("checkout.yml.mine").read_text() == "my own draft\n"
+        assert jessica.head == source.tip
 
     def test_a_file_with_changes_of_the_persons_own_is_not_deleted_under_them(
         self, source: GitSource, jessica: Person
@@ -270,6 +351,61 @@ class TestWhatIsLeftAlone:
         published = publish(jessica)
         assert source.tip == published.revision
         assert tomas.work() == before
+
+
+class TestSettingsOfThePerson:
+    """However git is set up, what is committed, told and left alone is the same."""
+
+    @pytest.fixture
+    def hostile(self, jessica: Person, tmp_path: Path) -> Person:
+        jessica.git("config", "gpg.format", "ssh")
+        jessica.git("config", "user.signingKey", str(make_key(tmp_path / "keys", "jessica")))
+        jessica.git("commit", "-q", "-S", "--allow-empty", "-m", "Signed")
+        jessica.push("staging.yml", "extends: production\nowner: größe\n")
+        for setting in HOSTILE.split():
+            jessica.git("config", *setting.split("=", 1))
+        jessica.git("config", "branch.main.mergeOptions", "--no-ff --squash --autostash")
+        return jessica
+
+    def test_the_commit_is_made_and_comes_along(self, source: GitSource, hostile: Person) -> None:
+        clone = Clone(hostile.directory, FOLDER)
+        snapshot = clone.fetch()
+        told = run_git(source.path, "log", "-1", "--format=%ct", "--", f"{FOLDER}/staging.yml")
+        assert f"{clone.touched_at(snapshot, 'staging.yml'):%s}" == told
+        published = clone.publish(NEW, onto=snapshot, message="Launch checkout", check=fits)
+        assert source.tip == published.revision == hostile.head
+        assert published.to_do == ""
+        assert run_git(source.path, "diff", "--name-only", "main^", "main") == f"{FOLDER}/checkout.yml"
+        assert run_git(source.path, "log", "-1", "--format=%s%n%b") == "Launch checkout\n"
+        assert hostile.git("status", "--porcelain") == ""
+
+    def test_a_race_is_seen_as_one(self, source: GitSource, hostile: Person, tomas: Person) -> None:
+        publish(hostile, meanwhile=lambda: tomas.push("ranking.yml", "extends: production\n"))
+        assert run_git(source.path, "log", "-2", "--format=%s") == "Launch checkout\nWork"
+
+    def test_what_a_hook_says_is_told_in_plain_letters(self, source: GitSource, hostile: Person) -> None:
+        hook = source.path / "hooks" / "pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\necho 'error: environments need a ticket' >&2\nexit 1\n")
+        hook.chmod(0o755)
+        with pytest.raises(Refused) as refused:
+            publish(hostile)
+        assert "(pre-receive hook declined); error: environments need a ticket" in refused.value.message
+
+    def test_a_split_index_leaves_no_part_of_ours_behind(self, jessica: Person) -> None:
+        jessica.git("commit", "-q", "--allow-empty", "-m", "not pushed")
+        jessica.git("config", "core.splitIndex", "true")
+        publish(jessica)
+        assert list((jessica.directory / ".git").glob("sharedindex*")) == []
+
+    def test_hooks_lie_where_the_person_keeps_them(self, jessica: Person, tmp_path: Path) -> None:
+        hook = tmp_path / "hooks" / "pre-push"
+        hook.parent.mkdir()
+        hook.write_text("#!/bin/sh\necho 'not on a Friday' >&2\nexit 1\n")
+        hook.chmod(0o755)
+        jessica.git("config", "core.hooksPath", str(hook.parent))
+        with pytest.raises(HivequeenError, match="not on a Friday"):
+            publish(jessica)
 
 
 class TestRefusals:
@@ -348,3 +484,12 @@ def test_the_newest_touch_of_a_file_has_a_time_unless_the_clone_is_shallow(
     with pytest.raises(Stalled) as stalled:
         shallow.touched_at(shallow.fetch(), "staging.yml")
     assert "--unshallow" in stalled.value.remedy
+
+
+def test_a_commit_that_claims_to_be_of_a_later_year_than_there_is_was_made_at_the_last_moment(
+    source: GitSource, jessica: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = Clone(jessica.directory, FOLDER)
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "@253402300900 +0000")
+    publish(jessica)
+    assert clone.touched_at(clone.fetch(), "checkout.yml") == datetime.max.replace(microsecond=0, tzinfo=UTC)
