@@ -78,17 +78,21 @@ def settle_stopped(context: RoleContext, plan: RolePlan) -> list[Node]:
 
 
 def remove_excess(
-    context: RoleContext, plan: RolePlan, placed: list[Node], drifts: Drifts, *, allowed: int
+    context: RoleContext, plan: RolePlan, placed: list[Node], drifts: Drifts, *, surge: int
 ) -> list[Node]:
-    """More nodes than may be: those that do not serve go first, then drifted ones, then the oldest."""
+    """More nodes than may be: those that do not serve go first, then drifted ones, then the oldest.
+
+    What a commit lowered goes whatever drifts: taken for the extra one, it would go as replaced, which no hold covers.
+    """
+    role, settled = context.role, context.memory.settled.get(context.key, 0)
+    by_commit = max(0, settled - role.count)
     # A lost node keeps its place from being filled, but pushes no living one out: it may well be dead.
     removable = [node for node in placed if node.phase != Phase.LOST]
-    excess = len(removable) - allowed
+    too_many = len(removable) - role.count
+    excess = max(too_many - surge, min(too_many, by_commit))
     if excess <= 0:
         return placed
     removable.sort(key=lambda node: (node.phase == Phase.READY, node.instance_id not in drifts))  # stable: oldest first
-    role, settled = context.role, context.memory.settled.get(context.key, 0)
-    by_commit = max(0, settled - role.count)
     gone = []
     for number, node in enumerate(removable[:excess]):
         if node.is_unseen:

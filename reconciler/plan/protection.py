@@ -1,5 +1,6 @@
 """Protection: it outlives the file, and holds what a commit alone must not do."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from reconciler.model.actions import Action, DeleteChefRole, TerminateNode
@@ -9,6 +10,7 @@ from reconciler.model.observed import Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard
 from reconciler.plan.context import Context
 from reconciler.plan.holds import asked_by, hold
+from reconciler.plan.role_context import PLACED
 
 
 def is_protected(name: EnvironmentName, context: Context) -> bool:
@@ -45,11 +47,13 @@ def protected_shrinking(plan: EnvironmentPlan, context: Context) -> Iterable[Blo
     of_roles: list[Action] = [
         a for a in plan.actions if isinstance(a, TerminateNode | DeleteChefRole) and a.role not in declared.roles
     ]
-    departing = {action.instance_id for action in wanted}
-    live = [node for node in context.environment(plan.name).nodes if node.phase != Phase.TERMINATING]
-    if 2 * (len(live) - len(departing)) < len(live):
+    # What the commit leaves in the end, for one pass may take but a part of it.
+    live = Counter(node.role for node in context.environment(plan.name).nodes if node.phase in (*PLACED, Phase.STOPPED))
+    before = live.total()
+    left = sum(min(live[role.name], role.count) for role in declared.roles.values())
+    if wanted and 2 * left < before:
         held: list[Action] = [*wanted, *(action for action in of_roles if action not in wanted)]
-        message = f"{plan.name} is protected, and this would remove {len(departing)} of its {len(live)} nodes"
+        message = f"{plan.name} is protected, and this would remove {before - left} of its {before} nodes"
     else:
         held, message = of_roles, f"{plan.name} is protected, and this would remove a role"
     yield from hold(Guard.PROTECTED, plan, held, context, message, actor=asked_by(plan, context))

@@ -49,10 +49,11 @@ def plan_role(context: RoleContext) -> RolePlan:
     _repair_tags(context, plan, [*placed, *kept])
 
     drifted = drifted_nodes(placed, drifts)
-    places = len(placed) + sum(unseen(intent, context.nodes) for intent in unresolved)
+    live = len(placed)
+    places = live + sum(unseen(intent, context.nodes) for intent in unresolved)
     surge = 1 if drifted and context.role.count > 0 else 0
 
-    placed = remove_excess(context, plan, placed, drifts, allowed=context.role.count + surge)
+    placed = remove_excess(context, plan, placed, drifts, surge=surge)
     booting = sum(1 for node in placed if node.phase in BOOTING)
     room = most_under_way(trouble, context.now) - booting - len(failed)
     room = replay(context, plan, unresolved, room=room, spare=places - context.role.count - surge)
@@ -64,7 +65,7 @@ def plan_role(context: RoleContext) -> RolePlan:
     if trouble is not None and (trouble.is_halted or places < context.role.count or surge or booting or unresolved):
         say_trouble(context, plan, trouble, is_trying=room <= 0)
     _say_what_is_awaited(context, plan, placed)
-    _note_settled(context, plan, len(placed), is_quiet=not unresolved and not drifted)
+    _note_settled(context, plan, live, is_certain=not unresolved)
     return plan
 
 
@@ -110,11 +111,11 @@ def _say_what_is_awaited(context: RoleContext, plan: RolePlan, placed: Sequence[
     plan.stalls.extend(lost_stall(node, context.rules) for node in placed if node.phase == Phase.LOST)
 
 
-def _note_settled(context: RoleContext, plan: RolePlan, live: int, *, is_quiet: bool) -> None:
+def _note_settled(context: RoleContext, plan: RolePlan, live: int, *, is_certain: bool) -> None:
     """How many nodes a commit asked for and got. It grows with them, so that going back on a commit half done is seen
-    as a commit's doing; it falls only when all is as declared."""
+    as a commit's doing; it falls only when no more are there."""
     count, settled = context.role.count, context.memory.settled.get(context.key)
-    is_exact = is_quiet and live == count and not plan.actions
+    is_exact = is_certain and live == count
     if settled != count and (is_exact or min(live, count) > (settled or 0)):
         plan.facts.append(
             RoleSettled(environment=context.environment.name, role=context.role.name, count=min(live, count))

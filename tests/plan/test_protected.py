@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.model import tags
 from reconciler.model.actions import DeleteChefRole, TerminateNode
-from reconciler.model.desired import Environment
+from reconciler.model.desired import Environment, ImageById
 from reconciler.model.facts import TeardownBegan
 from reconciler.model.memory import Memory
 from reconciler.model.observed import Node, Phase
@@ -14,6 +14,7 @@ from reconciler.model.plan import EnvironmentPlan, Guard
 from reconciler.plan import guard, plan
 from tests.plan.builders import (
     CHECKOUT,
+    NEW_IMAGE,
     OTHER_FLEET,
     WEB,
     approval,
@@ -126,6 +127,30 @@ def test_a_commit_that_more_than_halves_a_protected_environment_is_held(
         assert made.blocked[0].message == (
             f"checkout is protected, and this would remove {before - after} of its {before} nodes"
         )
+
+
+def test_a_halving_is_held_though_the_same_commit_makes_every_node_drift() -> None:
+    was = environment(roles=[role(count=4)], protected=True)
+    now = environment(roles=[role(count=1, image=ImageById(image_id=NEW_IMAGE))], protected=True)
+    world = there(now, [node(n, of=was) for n in (1, 2, 3, 4)], **generated(now, image=NEW_IMAGE))
+    made = guarded(now, world, memory(settled=settled((CHECKOUT, WEB, 4))))
+    assert (made.actions, guards(made)) == ((), [Guard.PROTECTED])
+    assert len(made.blocked[0].actions) == 3
+
+
+def test_a_halving_is_held_though_one_pass_may_take_only_a_part_of_it() -> None:
+    """EC2 does not show one yet: else each pass would take a half of what the one before had left."""
+    was, now = (environment(roles=[role(count=count)], protected=True) for count in (4, 1))
+    nodes = [*(node(n, of=was) for n in (1, 2, 3)), node(4, of=was, phase=Phase.PENDING, is_unseen=True)]
+    made = guarded(now, there(now, nodes), memory(settled=settled((CHECKOUT, WEB, 4))))
+    assert guards(made) == [Guard.PROTECTED]
+    assert made.blocked[0].message == "checkout is protected, and this would remove 3 of its 4 nodes"
+
+
+def test_failed_nodes_are_none_that_a_halving_would_remove() -> None:
+    was, now = (environment(roles=[role(count=count)], protected=True) for count in (2, 1))
+    nodes = [node(1, of=was), node(2, of=was), *(node(n, of=was, phase=Phase.FAILED) for n in (3, 4, 5))]
+    assert guards(guarded(now, there(now, nodes), memory(settled=settled((CHECKOUT, WEB, 2))))) == []
 
 
 def test_an_unprotected_environment_may_shrink_as_it_likes() -> None:

@@ -117,7 +117,7 @@ def test_who_never_served_goes_before_one_that_serves_and_is_outdated() -> None:
     home = environment(roles=[role(count=1)])
     world = there(home, [node(1, instance={"instance_type": "old"}), node(2), node(3, phase=Phase.RUNNING)])
     made = plan_one(home, world, memory(settled=settled((CHECKOUT, WEB, 3))))
-    assert said(made.actions) == ["terminate_node 3", "terminate_node 1"]  # the outdated one as replaced
+    assert said(made.actions) == ["terminate_node 3", "terminate_node 1"]
 
 
 def test_a_node_that_ec2_does_not_show_yet_is_charged_first_and_awaited() -> None:
@@ -188,11 +188,25 @@ def test_a_role_of_none_settles_at_none() -> None:
     assert plan_one(home, there(home)).facts == (RoleSettled(environment=CHECKOUT, role=WEB, count=0),)
 
 
-def test_a_role_with_a_launch_under_way_or_a_replacement_to_do_has_not_settled_exactly() -> None:
+def test_a_role_with_a_launch_under_way_has_not_settled_exactly() -> None:
     under_way = memory(settled=FOUR, intents=intents(intent(count=1)))
     assert plan_one(environment(), there(nodes=[node(1), node(2)]), under_way).facts == ()
+
+
+def test_a_role_of_which_nodes_are_replaced_has_settled() -> None:
+    """Else the extra one would be taken for one that the commit before had asked for."""
     drifted = [node(1), node(2, image=NEW_IMAGE)]
-    assert plan_one(environment(), there(nodes=drifted), memory(settled=FOUR)).facts == ()
+    made = plan_one(environment(), there(nodes=drifted), memory(settled=FOUR))
+    assert made.facts == (RoleSettled(environment=CHECKOUT, role=WEB, count=2),)
+
+
+def test_what_a_commit_lowered_goes_by_its_count_though_it_drifts_too() -> None:
+    """Taken for the extra one of a replacement, one of them would go by no hold of protection."""
+    home = environment(roles=[role(count=1)])
+    outdated = [node(number, image=NEW_IMAGE) for number in (1, 2, 3, 4)]
+    made = plan_one(home, there(home, outdated), memory(settled=FOUR))
+    assert said(made.actions) == ["terminate_node 1", "terminate_node 2", "terminate_node 3"]
+    assert {action.cause for action in made.actions if isinstance(action, TerminateNode)} == {Cause.SCALE_DOWN}
 
 
 # --- failed and stopped ---------------------------------------------------------------------------------------------

@@ -179,6 +179,13 @@ class World:
             self.boot()
         raise AssertionError(f"not settled after {passes} passes: {self.describe(done)}")
 
+    def spend(self, *, passes: int, seconds: float) -> None:
+        """Boot and reconcile, with time between, whatever is left to do."""
+        for _ in range(passes):
+            self.clock.advance(seconds)
+            self.boot()
+            self.reconcile()
+
     def forget_calls(self) -> None:
         self.cloud.calls.clear()
         self.chef.calls.clear()
