@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 from reconciler.document import Document, KeyPath
 from reconciler.model.desired import Json
@@ -10,6 +10,10 @@ from reconciler.model.findings import Origin
 
 # What is about one environment's life rather than what it is like. A schedule is inherited: templates may have one.
 NOT_INHERITED: Final = ("extends", "protected", "owner", "suspend", "ttl", "expires")
+
+
+class Anew(dict[str, Json]):
+    """A map that was declared over a null, a single value or a list: nothing that lies further down shows through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +125,14 @@ def present_origins(layer: Layer) -> dict[str, Origin]:
 
 
 def _lay(upper: Mapping[str, Json], lower: Mapping[str, Json]) -> dict[str, Json]:
-    laid = dict(lower)
+    laid = Anew(lower) if isinstance(lower, Anew) else dict(lower)
     for key, value in upper.items():
-        below = laid.get(key)
-        laid[key] = _lay(value, below) if isinstance(value, dict) and isinstance(below, dict) else value
+        if not _merges(value) or key not in laid:
+            laid[key] = value
+        else:
+            below = laid[key]
+            # The roles of a whole chain lie over its defaults: a null in the middle must still be seen there.
+            laid[key] = _lay(value, below) if isinstance(below, dict) else Anew(value)
     return laid
 
 
@@ -132,10 +140,14 @@ def _replaced_maps(upper: Mapping[str, Json], lower: Mapping[str, Json], path: K
     for key, value in upper.items():
         below = lower.get(key)
         if isinstance(below, dict):
-            if isinstance(value, dict):
+            if _merges(value):
                 yield from _replaced_maps(value, below, (*path, key))
             else:
                 yield (*path, key)
+
+
+def _merges(value: Json) -> TypeGuard[dict[str, Json]]:
+    return isinstance(value, dict) and not isinstance(value, Anew)
 
 
 def _without_nulls(tree: Mapping[str, Json]) -> dict[str, Json]:
