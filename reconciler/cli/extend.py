@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _HOUR: Final = timedelta(hours=1)
 _SPAN: Final = re.compile(r"(?P<count>[1-9][0-9]{0,4})(?P<unit>[hd])")
 _HOURS: Final = {"h": 1, "d": 24}
+_COUNT_MAX: Final = 99_999  # of the hours or days in a ttl
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def extend(
@@ -64,6 +67,11 @@ def extend(
     snapshot = here.clone.fetch()
     path = require_file(wanted, snapshot, here.clone)
     environment = require_declared(wanted, here.declared(snapshot))
+    if environment.protected:
+        raise Stalled(
+            f"{wanted} is protected, and what is protected never ends by itself; nothing was committed",
+            remedy="remove protected: true from its file first, if it shall end",
+        )
     end = ends_at(environment.lifetime, here.clone.touched_at(snapshot, path), _default_ttl(here.settings))
     if end is None:
         raise Stalled(
@@ -105,8 +113,11 @@ class Extension:
         else:
             if self.hours % 24 == 0:
                 yield {**rest, "ttl": f"{self.hours // 24}d"}
-            yield {**rest, "ttl": f"{self.hours}h"}
-            yield {**rest, "ttl": f"{self.hours + 1}h"}
+            if self.hours < _COUNT_MAX:
+                yield {**rest, "ttl": f"{self.hours}h"}
+                yield {**rest, "ttl": f"{self.hours + 1}h"}
+            else:
+                yield {**rest, "ttl": f"{self.hours // 24 + 1}d"}
 
 
 def ends_at(lifetime: "Lifetime", touched_at: datetime, default: timedelta | None) -> datetime | None:
@@ -114,17 +125,30 @@ def ends_at(lifetime: "Lifetime", touched_at: datetime, default: timedelta | Non
     ttl = default if lifetime.ttl is None and lifetime.expires_at is None else lifetime.ttl
     ends = [lifetime.expires_at] if lifetime.expires_at is not None else []
     if ttl is not None:
-        ends.append(touched_at + ttl)
+        # Whoever commits names the date, and may name one near the end of the calendar.
+        ends.append(touched_at + ttl if touched_at < _LAST - ttl else _LAST)
     return min(ends, default=None)
 
 
 def extension(lifetime: "Lifetime", end: datetime, longer: timedelta, now: datetime) -> Extension:
-    """Each of its ends that would come too early is moved, rounded up to whole hours."""
-    new_end = max(now, end) + longer
+    """Each of its ends that would come too early is moved, rounded up to whole hours; to days where it is years.
+
+    Raises:
+        Stalled: no ttl is so long.
+    """
+    left = max(end - now, timedelta()) + longer
     hours = None
     if lifetime.ttl is not None or lifetime.expires_at is None:
-        hours = math.ceil((new_end - now) / _HOUR)
-        new_end = now + hours * _HOUR
+        hours = math.ceil(left / _HOUR)
+        if hours >= _COUNT_MAX:
+            hours = math.ceil(hours / 24) * 24
+        if hours >= _COUNT_MAX * 24:
+            raise Stalled(
+                f"it ends {end:%Y-%m-%d} as things are, and no ttl reaches further",
+                remedy="see git log of its file: a ttl counts from the newest commit, and a commit of today renews it",
+            )
+        left = hours * _HOUR
+    new_end = now + left
     if lifetime.expires_at is None or lifetime.expires_at >= new_end:
         return Extension(ends_at=new_end, hours=hours, expires=None)
     whole = new_end.replace(minute=0, second=0, microsecond=0)
@@ -139,7 +163,8 @@ def _proposal(
 
     blob = snapshot.blob(path)
     before = snapshot.read([blob])[blob] if blob else b""
-    written = (edited(before.decode(), values).encode() for values in wished.spellings())
+    file = str(PurePosixPath(here.clone.folder) / path)
+    written = (edited(before.decode(), values, file=file).encode() for values in wished.spellings())
     content = next(text for text in written if text != before)
 
     def check(desired: "Desired") -> None:
@@ -159,13 +184,32 @@ def _proposal(
     )
 
 
-def edited(text: str, values: Mapping[str, str]) -> str:
+def edited(text: str, values: Mapping[str, str], *, file: str) -> str:
     """The file with these values at its top level; every other character stays, comments and layout included.
 
     Raises:
-        Stalled: the file is written in a way in which no place for them can be told.
+        Stalled: it is written in a way in which something else would change, too.
     """
-    from ruamel.yaml import YAML  # noqa: PLC0415 - YAML only where it is used
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - YAML only where it is used
+
+    from reconciler.document import read_document  # noqa: PLC0415 - as above
+
+    try:
+        written = _with_values(text, values)
+    except YAMLError:
+        written = text
+    before, after = (read_document(one.encode(), file=file) for one in (text, written))
+    # YAML has more forms than anybody foresees; to compare what they mean is proof against all of them.
+    if after.findings or after.tree != {**before.tree, **values}:
+        wanted = ", ".join(f"{key}: {value}" for key, value in values.items())
+        raise Stalled(
+            f"{file} is written in a way that only a person can change safely", remedy=f"edit it by hand: {wanted}"
+        )
+    return written
+
+
+def _with_values(text: str, values: Mapping[str, str]) -> str:
+    from ruamel.yaml import YAML  # noqa: PLC0415 - as above
 
     top: Any = YAML().compose(text)
     places = {key.value: (value.start_mark.index, value.end_mark.index) for key, value in top.value}
@@ -173,10 +217,6 @@ def edited(text: str, values: Mapping[str, str]) -> str:
         if key in places:
             start, end = places[key]
             text = f"{text[:start]}{'' if start < end else ' '}{value}{text[end:]}"
-        elif top.flow_style:
-            raise Stalled(
-                f"the file is one map in braces, to which {key} is not added", remedy=f"write {key}: {value} into it"
-            )
         else:
             newline = "\r\n" if "\r\n" in text else "\n"
             text = f"{text}{'' if text.endswith(newline) else newline}{key}: {value}{newline}"

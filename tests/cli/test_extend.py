@@ -1,5 +1,6 @@
 """How long an extended environment lives, and what of its file changes: laws first, then the files that people write."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -9,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.cli.extend import Extension, edited, ends_at, extension
+from reconciler.document import read_document
 from reconciler.errors import Stalled
 from reconciler.model.desired import Lifetime
+
+FILE = "environments.d/checkout.yml"
 
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -91,7 +95,7 @@ def test_only_the_value_changes_whatever_stands_around_it(before: list[str], beh
         yaml.safe_load(text)
     except yaml.YAMLError:
         return
-    assert edited(text, {"ttl": "10d"}) == text.replace("ttl:   7d", "ttl:   10d")
+    assert edited(text, {"ttl": "10d"}, file=FILE) == text.replace("ttl:   7d", "ttl:   10d")
 
 
 @pytest.mark.parametrize(
@@ -123,12 +127,64 @@ def test_only_the_value_changes_whatever_stands_around_it(before: list[str], beh
     ],
 )
 def test_files_are_changed_in_place(text: str, values: dict[str, str], expected: str) -> None:
-    written = edited(text, values)
+    written = edited(text, values, file=FILE)
     assert written == expected
     assert {key: str(value) for key, value in yaml.load(written, yaml.BaseLoader).items() if key in values} == values
 
 
-def test_a_map_in_braces_gets_no_new_key() -> None:
-    with pytest.raises(Stalled) as stalled:
-        edited("{owner: x}\n", {"ttl": "8d"})
-    assert "write ttl: 8d into it" in stalled.value.remedy
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffowner: x\nttl: 7d\n",
+        "owner: x\nttl:\n  7d\n",
+        "owner: größe 😀\nttl: 7d # 😀\n",
+        '"ttl": "7d"\n"owner": x\n',
+        "? ttl\n: 7d\n? owner\n: x\n",
+        "%YAML 1.1\n---\nowner: x\nttl: 7d\n",
+        "  owner: x\n  ttl: 7d\n",
+        "owner: x\nttl: 7d\n...\n",
+        "owner: x\rttl: 7d\r",
+        "ttl: 7d\ndefaults:\n  user_data: |+\n    echo hi\n\n\n",
+        "ttl: 7d\ndefaults:\n  user_data: |\n    echo hi",
+        "defaults:\n  user_data: |\n    echo hi\n",
+        "defaults:\n  user_data: |+\n    echo hi\n\n",
+    ],
+)
+def test_whatever_the_form_nothing_else_comes_to_mean_something_else(text: str) -> None:
+    before, after = (
+        read_document(one.encode(), file=FILE).tree for one in (text, edited(text, {"ttl": "8d"}, file=FILE))
+    )
+    assert after == {**before, "ttl": "8d"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "defaults:\n  user_data: |\n    echo hi",  # a line break would become part of the value
+        "owner: x\nttl: >-\n  7d\nbranch: y\n",
+        "ttl: |-\n  7d\n# c\nowner: x\n",
+        "owner: x\n...\n",
+        "  owner: x\n",
+        "{owner: x}\n",
+        "owner: a\u2028b\nttl: 7d # x\n",
+    ],
+)
+def test_where_something_else_would_change_it_is_left_to_a_person(text: str) -> None:
+    with pytest.raises(Stalled, match=re.escape(FILE)) as stalled:
+        edited(text, {"ttl": "8d"}, file=FILE)
+    assert stalled.value.remedy == "edit it by hand: ttl: 8d"
+
+
+def test_many_years_are_written_in_days() -> None:
+    wished = extension(Lifetime(ttl=HOUR), NOW, 99_999 * HOUR, NOW)
+    assert list(wished.spellings()) == [{"ttl": "4167d"}, {"ttl": "4168d"}]
+    assert wished.ends_at - NOW == 4167 * 24 * HOUR
+
+
+def test_where_a_commit_is_dated_at_the_end_of_the_calendar_nothing_is_left_to_extend() -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    end = ends_at(Lifetime(ttl=8 * HOUR), last - HOUR, None)
+    assert end == last
+    with pytest.raises(Stalled, match="it ends 9999-12-31 as things are") as stalled:
+        extension(Lifetime(ttl=8 * HOUR), end, HOUR, NOW)
+    assert "git log" in stalled.value.remedy

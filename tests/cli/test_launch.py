@@ -325,7 +325,8 @@ class TestExtend:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (("production", "3d"), "has neither ttl nor expires"),
+            (("production", "3d"), "production is protected, and what is protected never ends by itself"),
+            (("search", "3d"), "has neither ttl nor expires"),
             (("checkout", "3"), "write hours or days"),
             (("checkout", "0d"), "write hours or days"),
             (("chekout", "3d"), "did you mean checkout?"),
@@ -334,7 +335,7 @@ class TestExtend:
     def test_what_cannot_be_extended_is_told(
         self, source: GitSource, jessica: Person, capsys: Captured, arguments: tuple[str, str], told: str
     ) -> None:
-        before = source.tip
+        before = jessica.push("search.yml", "extends: production\nowner: jessica\n")
         assert hivequeen(jessica, "extend", *arguments, "--yes") == 1
         assert told in complaint(capsys)
         assert source.tip == before
@@ -360,3 +361,14 @@ class TestExtend:
             "extends: production\nowner: jessica # for ever?\nttl: 3d\n",
             "extends: production\nowner: jessica # for ever?\nttl: 72h\n",
         )
+
+    def test_a_commit_of_a_year_to_come_is_told_and_not_extended(
+        self, source: GitSource, jessica: Person, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    ) -> None:
+        monkeypatch.setenv("GIT_COMMITTER_DATE", "@253402300900 +0000")
+        assert hivequeen(jessica, "launch", "search", "--from", "production", "--ttl", "8d", "--yes") == 0
+        monkeypatch.delenv("GIT_COMMITTER_DATE")
+        before = source.tip
+        assert hivequeen(jessica, "extend", "search", "3d", "--yes") == 1
+        assert "it ends 9999-12-31 as things are" in complaint(capsys)
+        assert source.tip == before
