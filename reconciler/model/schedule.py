@@ -5,6 +5,7 @@ A moment that a clock change leaves out counts when the clock has jumped over it
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -16,25 +17,40 @@ from reconciler.model.desired import Schedule
 _FIELDS: Final = 5
 # Cron lines step by wall clock, which near a clock change is not the order of moments: so they start well away from it.
 _CLOCK_CHANGE_MAX: Final = timedelta(hours=3)
-_STOPS_MAX: Final = 400  # that a start meets at the same moment
+_STOPS_MAX: Final = 100  # that a start meets at the same moment
 _ANY_MOMENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def is_asleep(schedule: Schedule, now: datetime) -> bool:
     """Whether the newest of all stops and starts up to `now` is a stop. Where both meet, the nodes are awake."""
-    return _newest(schedule.start, schedule.timezone, now) < _newest(schedule.stop, schedule.timezone, now)
+    return _is_asleep(schedule, _minute(now))
 
 
 def next_change(schedule: Schedule, now: datetime) -> datetime:
     """The first moment after `now`, in UTC, at which it is otherwise.
 
-    Where nothing ever changes, because starts meet every stop, a moment far ahead at which to look again.
+    Where nothing changes for long, because starts meet every stop, a later moment at which to look again.
     """
-    if is_asleep(schedule, now):
+    return _next_change(schedule, _minute(now))
+
+
+def _minute(now: datetime) -> datetime:
+    """Stops and starts are at whole minutes, so that what holds then holds to the next: it is reckoned once for all."""
+    return now.replace(second=0, microsecond=0)
+
+
+@lru_cache(maxsize=1024)
+def _is_asleep(schedule: Schedule, now: datetime) -> bool:
+    return _newest(schedule.start, schedule.timezone, now) < _newest(schedule.stop, schedule.timezone, now)
+
+
+@lru_cache(maxsize=1024)
+def _next_change(schedule: Schedule, now: datetime) -> datetime:
+    if _is_asleep(schedule, now):
         return next(_after(schedule.start, schedule.timezone, now))
     stop = now
     for stop in islice(_after(schedule.stop, schedule.timezone, now), _STOPS_MAX):
-        if is_asleep(schedule, stop):
+        if _newest(schedule.start, schedule.timezone, stop) < stop:
             break
     return stop
 
@@ -49,10 +65,13 @@ def cron_trouble(line: str) -> str:
     if len(line.split()) != _FIELDS:
         return f"{len(line.split())} fields instead of five"
     try:
-        CronSim(line, _ANY_MOMENT)
+        for is_reverse in (False, True):
+            next(CronSim(line, _ANY_MOMENT, reverse=is_reverse))
     except CronSimError as error:
         text = str(error)
         return text[:1].lower() + text[1:]
+    except StopIteration:
+        return "it never comes due"
     return ""
 
 

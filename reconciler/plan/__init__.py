@@ -5,6 +5,7 @@ No clock, no network, no log: the same inputs give the same plan, and planning i
 
 from reconciler.model.names import EnvironmentName
 from reconciler.model.plan import EnvironmentPlan, Plan, Stall
+from reconciler.plan.barrier import defective
 from reconciler.plan.context import Context
 from reconciler.plan.environment import plan_frozen
 from reconciler.plan.guard import guard
@@ -23,9 +24,16 @@ def plan(context: Context) -> Plan:
     names = set(context.observed.environments)
     if context.observed.is_full:
         names |= context.desired.names | set(context.memory.environments) | set(context.orphans)
-    environments = tuple(one for name in sorted(names) if (one := plan_environment(name, context)) is not None)
+    environments = tuple(one for name in sorted(names) if (one := _planned(name, context)) is not None)
     again_s = requeue_after_s(environments, context)
     return Plan(revision=context.revision, environments=environments, requeue_after_s=again_s)
+
+
+def _planned(name: EnvironmentName, context: Context) -> EnvironmentPlan | None:
+    try:
+        return plan_environment(name, context)
+    except Exception as error:  # noqa: BLE001  what one environment brings up must not stop the others
+        return defective(EnvironmentPlan(name=name, is_declared=name in context.desired.declared), error)
 
 
 def plan_environment(name: EnvironmentName, context: Context) -> EnvironmentPlan | None:

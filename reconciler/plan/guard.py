@@ -18,6 +18,7 @@ from reconciler.model.actions import (
 from reconciler.model.facts import EnvironmentEnding, ExpiryNoticed, Fact, OrphanSighted, TeardownBegan, TeardownItems
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Waiting
 from reconciler.model.rules import TAKE_OVER_CAUTION, TAKE_OVER_LAUNCH_PAUSE
+from reconciler.plan.barrier import defective
 from reconciler.plan.context import Context
 from reconciler.plan.ending import grace, grace_ends_at
 from reconciler.plan.growth import policy
@@ -42,7 +43,7 @@ def guard(plan: Plan, context: Context, *, not_owner: Blocked | None = None, hol
         environments = tuple(_hold_everything(one, everything) for one in plan.environments)
     else:
         teardowns = prune_environments(plan, context)
-        environments = tuple(_guard_environment(one, context, teardowns.get(one.name)) for one in plan.environments)
+        environments = tuple(_guarded(one, context, teardowns.get(one.name)) for one in plan.environments)
     return replace(
         plan,
         environments=environments,
@@ -66,6 +67,13 @@ def _hold_everything(plan: EnvironmentPlan, everything: Blocked) -> EnvironmentP
         fact for fact in plan.facts if not isinstance(fact, EnvironmentEnding | ExpiryNoticed | OrphanSighted)
     )
     return replace(plan, actions=(), blocked=blocked, due_at=None, facts=_not_begun(facts))
+
+
+def _guarded(plan: EnvironmentPlan, context: Context, teardown: Blocked | None) -> EnvironmentPlan:
+    try:
+        return _guard_environment(plan, context, teardown)
+    except Exception as error:  # noqa: BLE001  what one environment brings up must not stop the others
+        return defective(plan, error)
 
 
 def _guard_environment(plan: EnvironmentPlan, context: Context, teardown: Blocked | None) -> EnvironmentPlan:

@@ -5,7 +5,7 @@ Expiry follows the same teardown as a deleted file. What cannot be known ends no
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from reconciler.model.actions import Reason
@@ -25,6 +25,7 @@ from reconciler.plan.protection import is_protected
 from reconciler.plan.teardown import tear_down
 
 _MOMENT: Final = "%Y-%m-%d %H:%M UTC"
+_LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def expires_at(environment: Environment, context: Context) -> datetime | None:
@@ -77,13 +78,20 @@ def _expiry(environment: Environment, context: Context) -> _Expiry | None:
     if life.ttl is not None and touched is not None:
         origin = environment.origins.get("ttl", environment.origin)
         found.append(
-            _Expiry(at=touched.at + life.ttl, why=f"its ttl of {_shown(life.ttl)}", origin=origin, commit=touched)
+            _Expiry(
+                at=_after(touched.at, life.ttl), why=f"its ttl of {_shown(life.ttl)}", origin=origin, commit=touched
+            )
         )
     default = _default_ttl(environment, context)
     if default is not None and touched is not None:
         why = f"the default ttl of {_shown(default)}"
-        found.append(_Expiry(at=touched.at + default, why=why, origin=environment.origin, commit=touched))
+        found.append(_Expiry(at=_after(touched.at, default), why=why, origin=environment.origin, commit=touched))
     return min(found, key=lambda one: one.at, default=None)
+
+
+def _after(moment: datetime, span: timedelta) -> datetime:
+    """Whoever commits names the date, and may name one near the end of the calendar."""
+    return moment + span if moment < _LAST - span else _LAST
 
 
 def _shown(span: timedelta) -> str:

@@ -48,7 +48,7 @@ def schedule_lacks(schedule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in SCHEDULE_KEYS:
         if key not in schedule:
             yield f"schedule has no {key}", "add it, or remove the schedule"
-    if "stop" in schedule and schedule["stop"] == schedule.get("start"):
+    if "start" in schedule and str(schedule["start"]).split() == str(schedule.get("stop")).split():
         yield "schedule.stop and schedule.start are the same", "let the nodes start at another time than they stop"
 
 

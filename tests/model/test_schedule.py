@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.desired import Schedule
@@ -89,7 +89,7 @@ def test_stops_that_starts_always_meet_change_nothing() -> None:
     schedule = Schedule(stop="0 8 * * *", start="0 * * * *", timezone="UTC")
     now = at("2026-11-03 08:00", "UTC")
     assert not is_asleep(schedule, now)
-    assert next_change(schedule, now) > now + timedelta(days=365)
+    assert next_change(schedule, now) > now + timedelta(days=30)
 
 
 def test_lines_that_come_due_once_in_decades_are_followed() -> None:
@@ -157,3 +157,43 @@ def test_a_daily_nap_is_taken_every_day_whatever_clocks_do(
     assert is_asleep(schedule, first) is not is_asleep(schedule, second)
     asleep = second - first if is_asleep(schedule, first) else next_change(schedule, second) - second
     assert timedelta(hours=4) <= asleep <= timedelta(hours=6)
+
+
+# --- lines that nobody should write, and somebody will ---
+
+
+@pytest.mark.parametrize("line", ["0 0 */31 2 1#5", "0 0 31 2 *"])
+def test_a_line_that_never_comes_due_is_no_cron_line(line: str) -> None:
+    assert cron_trouble(line)
+
+
+def test_where_starts_meet_every_stop_nothing_ever_sleeps() -> None:
+    always = Schedule(stop="* * * * *", start="*/1 * * * *", timezone="UTC")
+    now = at("2026-11-03 07:30", "UTC")
+    assert not is_asleep(always, now)
+    assert next_change(always, now) > now
+
+
+def test_where_starts_meet_every_rare_stop_the_calendar_does_not_end() -> None:
+    rare = Schedule(stop="0 0 * 2 1#5", start="0 0  * 2 1#5", timezone="UTC")
+    now = at("2026-11-03 07:30", "UTC")
+    assert next_change(rare, now) > now
+
+
+@settings(max_examples=30)
+@given(
+    stop=st.sampled_from(["*/7 * * * *", "0 20 * * 1-5", "5,10 8-20 * * *", "30 2 * * *"]),
+    start=st.sampled_from(["0 7 * * 1-5", "15 8 * * *", "30 2 * * *"]),
+    timezone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
+    minutes=st.integers(0, 400 * 24 * 60),
+)
+def test_it_is_the_same_until_the_next_change_and_then_otherwise(
+    stop: str, start: str, timezone: str, minutes: int
+) -> None:
+    assume(stop != start)
+    schedule = Schedule(stop=stop, start=start, timezone=timezone)
+    now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes, seconds=30)
+    before, change = is_asleep(schedule, now), next_change(schedule, now)
+    assert is_asleep(schedule, change) is not before
+    for part in range(1, 8):
+        assert is_asleep(schedule, now + (change - now) * part / 8 - timedelta(seconds=1)) is before

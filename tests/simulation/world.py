@@ -160,6 +160,12 @@ class SimulatedWorld:
             for failure in done.failures
             if failure.message.startswith("a defect")
         )
+        self.violations.extend(
+            Violation(rule="no defects", evidence=f"{one.name}: {stall.message}")
+            for one in (done.plan.environments if done.plan is not None else ())
+            for stall in one.stalls
+            if stall.reason == "Defect"
+        )
         if (throttled := sum(self.cloud.throttled.values())) > 0:
             self.violations.append(Violation(rule="modelled buckets are never exceeded", evidence=f"{throttled} calls"))
         if daemon.teller is not None:

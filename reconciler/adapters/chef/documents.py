@@ -16,6 +16,7 @@ from reconciler.ports import Claim
 Document: TypeAlias = dict[str, Any]  # JSON as it came: the edge where dicts die
 
 # Partial search: our name → path in what the server indexes (of a node: its attributes merged, so no "automatic").
+_LAST_MOMENT_S: Final = 253402300800  # the year 10000
 NODE_KEYS: Final = {key: [key] for key in ("name", "chef_environment", "run_list", "ohai_time")}
 ROLE_KEYS: Final = {key: [key] for key in ("name", "description", "run_list", "default_attributes")}
 ENVIRONMENT_KEYS: Final = {key: [key] for key in ("name", "description", "default_attributes")}
@@ -39,8 +40,15 @@ def _node(document: Document, ohai_time: object) -> ChefNode:
         name=NodeName(document["name"]),
         chef_environment=ChefName(document.get("chef_environment") or "_default"),
         run_list=normalise(_items(document, "run_list")),
-        ohai_time=float(ohai_time) if isinstance(ohai_time, int | float) else None,
+        ohai_time=_moment(ohai_time),
     )
+
+
+def _moment(seconds: object) -> float | None:
+    """The node itself writes it, and may write anything: what is no moment of the calendar was never said."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
+    return float(seconds) if 0 <= seconds < _LAST_MOMENT_S else None
 
 
 def changed_node(document: Document, chef_environment: ChefName, run_list: tuple[str, ...]) -> Document:
