@@ -11,9 +11,7 @@ from reconciler.spec.explain import Explained, Value
 
 _INDENT = "  "
 _WIDE = 60  # a longer line does not push the comments of all others to the right
-_UNPRINTABLE_IN_QUOTES = re.compile(
-    r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\uffef\U00010000-\U0010ffff]"
-)
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\uffef\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,9 @@ def _source(value: Value) -> str:
     source = str(value.origin)
     if value.is_default:
         source += ", defaults"
-    return source if value.written is None else f"{source}, from {show(value.written)}"
+    if value.written is not None:
+        source += f", from {show(value.written)}"
+    return _printable(source)
 
 
 def _map(tree: Mapping[str, Json], path: KeyPath) -> Iterator[_Line]:
@@ -74,8 +74,12 @@ def _inner(value: dict[str, Json] | list[Json], path: KeyPath) -> Iterator[_Line
 def _scalar(value: Json) -> str:
     if isinstance(value, str) and is_plain_text(value):
         return value
-    text = json.dumps(value, ensure_ascii=False)
-    return _UNPRINTABLE_IN_QUOTES.sub(lambda found: _escaped(ord(found[0])), text)
+    return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _printable(text: str) -> str:
+    """Without what YAML takes for the end of a line, or for no text at all."""
+    return _UNPRINTABLE.sub(lambda found: _escaped(ord(found[0])), text)
 
 
 def _escaped(code: int) -> str:

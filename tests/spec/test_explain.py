@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler.document import read_document
@@ -158,7 +158,11 @@ def test_a_link_and_what_is_too_large_are_only_told(tmp_path: Path) -> None:
 
 # --- laws -----------------------------------------------------------------------------------------------------------
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8) | st.sampled_from(
+# Of the line breaks of Unicode two are no control characters, and few texts would hold them by chance.
+UNICODE = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]) | st.sampled_from("\u2028\u2029\ufeff#:"), max_size=8
+)
+TEXTS = UNICODE | st.sampled_from(
     [
         "yes",
         "1e3",
@@ -187,9 +191,13 @@ ROLE: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {},
     optional={
         "count": st.integers(0, 9) | st.none(),
-        "attributes": st.dictionaries(st.sampled_from(["a", "b", "yes", "x y"]), ATTRIBUTES, max_size=3) | st.none(),
+        "attributes": st.dictionaries(
+            st.sampled_from(["a", "b", "yes", "x y", "\u2028", "é: #"]), ATTRIBUTES, max_size=3
+        )
+        | st.none(),
         "tags": st.dictionaries(
-            st.sampled_from(["t", "u"]), st.sampled_from(["x", "${owner}", "${branch}-1", "$${x}"])
+            st.sampled_from(["t", "u"]),
+            st.sampled_from(["x", "${owner}", "${branch}-1", "$${x}"]) | UNICODE.map("${{branch}}{}".format),
         ),
         "run_list": st.lists(st.sampled_from(["nginx", "role[${project}]", "base"]), max_size=3),
         "user_data": st.sampled_from(["echo ${HOME} ${branch}", "exit\nfi", "x"]),
@@ -305,6 +313,7 @@ def test_every_leaf_has_a_source_that_holds_it(chain: list[dict[str, Json]]) -> 
 
 
 @given(CHAINS)
+@example([{"owner": "me", "defaults": {"tags": {"t": "${branch}\u2028evil: 1"}}}])
 def test_what_is_drawn_reads_back_as_what_is_merged(chain: list[dict[str, Json]]) -> None:
     one, _ = taken(files_of(chain))
     document = read_document(drawn(one).encode(), file="drawn.yml")
