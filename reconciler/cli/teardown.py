@@ -1,6 +1,6 @@
 """`teardown`: an environment's file deleted by a commit."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -22,6 +22,7 @@ from reconciler.cli.options import (
 from reconciler.cli.preview import Preview, preview
 from reconciler.cli.screen import Format
 from reconciler.cli.workplace import Workplace, require_file
+from reconciler.errors import Stalled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from reconciler.model.desired import Desired
     from reconciler.model.names import EnvironmentName
     from reconciler.settings import Settings
+
+_VAIN: Final = "deleting its file tears nothing down"
+_UNPROTECT: Final = "first commit `protected: false` in it, and let the daemon apply that"
 
 
 def teardown(
@@ -62,6 +66,8 @@ def teardown(
     subject = f"Tear down {wanted}"
     before, after = here.declared(snapshot), here.declared(snapshot, edit)
     told = preview(edit, subject, before=before, after=after, at=here)
+    if not dry_run:
+        _refuse_if_protected(wanted, before, told)
     proposal = Proposal(
         name=wanted,
         edit=edit,
@@ -75,6 +81,18 @@ def teardown(
     watch = follow.Watch(follow.control_of(context), wanted, output=output) if wait else None
     manner = Manner(yes=yes, dry_run=dry_run, output=output, watch=watch)
     raise typer.Exit(change.carry_out(proposal, at=here, snapshot=snapshot, manner=manner))
+
+
+def _refuse_if_protected(name: "EnvironmentName", before: "Desired", told: "Preview | None") -> None:
+    """No approval lifts protection. The commit would end nothing, and freeze all that extend it.
+
+    Raises:
+        Stalled: its file says that it is protected, or what runs bears marks of it.
+    """
+    from reconciler.model.plan import Guard  # noqa: PLC0415 - planning only where something is planned
+
+    if _is_protected(name, before) or (told is not None and told.is_held_by(Guard.PROTECTED)):
+        raise Stalled(f"{name} is protected: {_VAIN}; nothing was committed", remedy=_UNPROTECT)
 
 
 def _loss(settings: "Settings | None") -> str:
@@ -106,10 +124,7 @@ def _warnings(name: "EnvironmentName", before: "Desired", after: "Desired", told
     for child in sorted(set(after.frozen) & set(before.environments)) if told is None else ():
         yield f"{child} extends {name}; without it, {child} is neither changed nor torn down until its file is mended"
     if _is_protected(name, before) and not (told is not None and told.is_held_by(Guard.PROTECTED)):
-        yield (
-            f"{name} is protected: deleting its file tears nothing down; "
-            "first commit `protected: false`, and let the daemon apply that"
-        )
+        yield f"{name} is protected: {_VAIN}; {_UNPROTECT}"
     if name in after.frozen:
         traces = "; ".join(f"{finding.origin.file}: {finding.message}" for finding in after.frozen[name].findings)
         yield f"{name} will not go: {traces}"

@@ -277,6 +277,17 @@ class TestTeardown:
         assert shown.count("production is protected") == 1
         assert "production goes" not in shown
 
+    def test_what_is_protected_keeps_its_file(self, source: GitSource, jessica: Person, capsys: Captured) -> None:
+        before = source.tip
+        assert hivequeen(jessica, "teardown", "production", "--yes") == 1
+        assert "production is protected" in (said := complaint(capsys))
+        assert "first commit `protected: false`" in said
+        assert "approve" not in said
+        assert source.tip == before
+        jessica.push("production.yml", PRODUCTION.replace("protected: true", "protected: false"))
+        assert hivequeen(jessica, "teardown", "production", "--yes") == 0
+        assert "production.yml" not in files(source)
+
     def test_it_warns_of_a_file_that_bears_its_name_and_would_keep_it(self, jessica: Person, capsys: Captured) -> None:
         jessica.push("old/checkout.yml", CHECKOUT)
         assert hivequeen(jessica, "teardown", "checkout", "--dry-run") == 0

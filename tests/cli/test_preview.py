@@ -141,6 +141,17 @@ def test_to_tear_down_what_is_protected_shows_the_guard_that_would_hold_it_and_i
     assert "production goes" not in shown
 
 
+def test_what_still_runs_as_protected_keeps_its_file_though_that_says_otherwise(
+    source: GitSource, jessica: Person, config: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    seen = world(jessica)
+    before = jessica.push("production.yml", PRODUCTION.replace("protected: true", "protected: false"))
+    with ScriptedDaemon(tmp_path / "control.sock", {requests.AskWorld: encode(seen)}):
+        assert hivequeen(jessica, "teardown", "production", "--yes", config=config) == 1
+    assert "let the daemon apply that" in " ".join(capsys.readouterr().err.split())
+    assert source.tip == before
+
+
 def test_what_still_runs_under_the_name_is_replaced_where_another_image_is_set(
     source: GitSource, jessica: Person, config: Path, tmp_path: Path, capsys: Captured
 ) -> None:
