@@ -31,8 +31,8 @@ _WEIGHT: Final = (
     *("NotOwner", "Stalled", "Held", "Expired", "Ending", "Degraded", "Suspended", "Lost", "Quarantined", "Stale"),
     *("Reconciling", "Ready"),
 )
-# What `status` tells in full below its table, with the remedy. (Ending says why one that expired goes, too.)
-_TOLD_BELOW: Final = ("Stalled", "Held", "Ending", "Degraded", "Suspended", "Lost", "Quarantined", "Stale")
+# What `status` tells in full below its table, with the remedy.
+_TOLD_BELOW: Final = ("Stalled", "Held", "Ending", "Expired", "Degraded", "Suspended", "Lost", "Quarantined", "Stale")
 # Guards that are conditions of the whole installation, suspensions or endings, and are told as these.
 _TOLD_OTHERWISE: Final = ("observe_mode", "not_owner", "suspended", "grace")
 
@@ -170,9 +170,12 @@ def _troubles(document: Document) -> None:
     shared: dict[tuple[str, str, str], list[str]] = {}
     for environment in document["environments"]:
         reasons = {one["reason"] for one in environment["conditions"]}
+        true = {one["type"] for one in environment["conditions"] if one["status"]}
         for one in environment["conditions"]:
             if one["type"] == "Lost" and "NodeLost" in reasons:
                 continue  # it stalls because of that
+            if one["type"] == "Expired" and "Ending" in true:
+                continue  # that says why it goes, too
             if _is_told_below(one) and not (one["type"] == "Held" and environment["name"] in held):
                 remedy = one["remedy"]
                 if one["type"] == "Stalled" and len(environment["findings"]) > 1:
@@ -197,7 +200,7 @@ def _remark(condition: Document | None) -> str:
         return ""
     if condition["type"] == "Suspended" and condition["reason"] in ("ObserveMode", "NotOwner", "EverythingByPerson"):
         return ""
-    return "see below" if condition["type"] in (*_TOLD_BELOW, "Suspended", "Expired") else str(condition["message"])
+    return "see below" if condition["type"] in (*_TOLD_BELOW, "Suspended") else str(condition["message"])
 
 
 def _findings(findings: Iterable[Document]) -> None:

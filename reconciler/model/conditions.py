@@ -11,10 +11,10 @@ class ConditionType(StrEnum):
     READY = "Ready"  # true: every declared node is ready and nothing is left to do
     RECONCILING = "Reconciling"  # something is being done or waited for
     STALLED = "Stalled"  # a person must act
-    HELD = "Held"  # a guard blocks a removal until somebody approves
+    HELD = "Held"  # a guard blocks a removal, or policy growth; not every hold is lifted by an approval
     SUSPENDED = "Suspended"
-    ENDING = "Ending"  # it is to be torn down, or is being: its file is gone
-    EXPIRED = "Expired"  # its lifetime is over: it is to be torn down, or was
+    ENDING = "Ending"  # its file is gone or its lifetime over: it is to be torn down, or is being
+    EXPIRED = "Expired"  # its lifetime is over: as long as its file is there, also when nothing else of it is left
     QUARANTINED = "Quarantined"  # a failed node is kept to be looked at
     STALE = "Stale"  # a node was ready, but Chef has not heard of it for long
     LOST = "Lost"  # an instance of ours lost its tag

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Final
 
 from reconciler.model.conditions import Condition, ConditionType, Event
@@ -23,11 +22,12 @@ from reconciler.model.facts import (
     TeardownEnded,
     TeardownItems,
 )
-from reconciler.model.memory import Ending, EndingCause, IntentState, Item, ItemKind, KnownEnvironment, Trouble
+from reconciler.model.memory import Ending, EndingCause, IntentState, ItemKind, KnownEnvironment, Trouble
 from reconciler.model.names import EnvironmentName, InstanceId, IntentToken, NodeName, RevisionId
 from reconciler.model.observed import Node
 from reconciler.model.passes import Pass
 from reconciler.model.plan import Guard
+from reconciler.report.leaving import is_over, items_after
 from reconciler.report.sentences import day, nodes_of
 
 NAMED_MAX: Final = 20  # things of one kind that a receipt names; the others are counted
@@ -86,7 +86,7 @@ class _Conclusions:
                     yield from self._cancelled(name)
             case TeardownBegan(environment=name):
                 yield self._of_ending(EventKind.TEARDOWN_BEGAN, name, f"{name} is being torn down")
-            case TeardownEnded(environment=name):
+            case TeardownEnded(environment=name) if not self._was_torn_down(name):
                 yield self._of_ending(EventKind.TORN_DOWN, name, f"nothing of {name} is left", self._receipt(name))
             case _:
                 pass
@@ -183,9 +183,16 @@ class _Conclusions:
         message = f"{what}: {ending.why} ({ending.revision[:8]}){more}"
         return self._event(kind, message, name, revision=ending.revision, actor=_asked_by(ending))
 
+    def _was_torn_down(self, name: EnvironmentName) -> bool:
+        """It expired and has its receipt: now its file went too, and nothing more was removed."""
+        known = self._known(name)
+        return known is not None and is_over(known)
+
     def _receipt(self, name: EnvironmentName) -> str:
         """`; removed: 2 instances (i-…, i-…), 1 chef role (checkout-web); all seen gone at 2026-11-23 12:07 UTC`."""
-        items = self._items(name)
+        ending = self._ending(name)
+        concluded = [fact for fact in self._made.facts if isinstance(fact, TeardownItems) and fact.environment == name]
+        items = items_after(ending, concluded, self._made.started_at) if ending is not None else {}
         if not items:
             return "; there was nothing to remove"
         parts = []
@@ -200,18 +207,6 @@ class _Conclusions:
         unseen = len(items) - len(moments)
         when = f"; seen gone by {day(max(moments))}" if moments else ""
         return f"; removed: {', '.join(parts)}{when}{f', but for {unseen} of them nobody saw it go' if unseen else ''}"
-
-    def _items(self, name: EnvironmentName) -> Mapping[Item, datetime | None]:
-        """As the journal has them after this pass."""
-        ending = self._ending(name)
-        items = dict(ending.items) if ending is not None else {}
-        for fact in self._made.facts:
-            if isinstance(fact, TeardownItems) and fact.environment == name:
-                for item in fact.found | fact.gone:
-                    items.setdefault(item, None)
-                for item in fact.gone:
-                    items[item] = items[item] or self._made.started_at
-        return items
 
     def _ending(self, name: EnvironmentName) -> Ending | None:
         plan, known = self._plans.get(name), self._known(name)

@@ -9,13 +9,14 @@ from datetime import datetime
 
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.desired import Environment
-from reconciler.model.memory import Backoff, KnownEnvironment, Suspension, suspension_of
+from reconciler.model.memory import Backoff, Suspension, suspension_of
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import ObservedEnvironment, Phase
 from reconciler.model.passes import Failure, Outcome, Pass
 from reconciler.model.plan import EnvironmentPlan, Guard
 from reconciler.model.schedule import is_asleep, next_change
 from reconciler.report import said
+from reconciler.report.leaving import Leaving, leaving
 from reconciler.report.reasons import CALM, FAILED, OF_INSTALLATION, REASONS
 from reconciler.report.said import Said
 
@@ -61,13 +62,13 @@ def _of_environment(
     declared = made.desired.environments.get(plan.name) if made.desired else None
     known = made.memory.environments.get(plan.name) if made.memory else None
     is_gone = not plan.is_declared and plan.is_converged and (observed is None or observed.is_empty)
-    if is_gone and not (declared is not None and said.has_expired(plan, known)):
+    if is_gone and declared is None:
         return ()
     return summarise(
         plan,
         declared=declared,
         observed=observed,
-        known=known,
+        going=leaving(plan, declared=declared, observed=observed, known=known, at=made.started_at),
         asleep_until=_asleep_until(declared, made.started_at),
         outcomes=[outcome for outcome in made.outcomes if outcome.action.environment == plan.name],
         failures=[failure for failure in made.failures if failure.environment == plan.name],
@@ -95,7 +96,7 @@ def summarise(
     *,
     declared: Environment | None,
     observed: ObservedEnvironment | None,
-    known: KnownEnvironment | None,
+    going: Leaving | None,
     asleep_until: datetime | None,
     outcomes: Sequence[Outcome],
     failures: Sequence[Failure],
@@ -109,13 +110,12 @@ def summarise(
     Args:
         plan: after the guards.
         declared: None where the file is gone or frozen.
-        known: as the journal remembered it before this pass.
+        going: None where it stays, or nobody ever declared it.
         asleep_until: when its schedule wakes it; None: it is awake.
         suspension: the one in force, its own or that of everything.
         backoff: the one in force. Nothing is tried then, so what was said of the failure `before` still holds.
     """
     nodes = observed.nodes if observed else ()
-    ending = said.ending(plan, known)
     stalled = said.stalled(plan, outcomes, failures)
     held = said.held(plan.blocked)
     suspended = said.suspended(plan, declared, suspension)
@@ -124,21 +124,24 @@ def summarise(
         stalled = stalled or said.still(before, ConditionType.STALLED, {"ActionRefused", *FAILED.values()})
         degraded = degraded or said.still(before, ConditionType.DEGRADED, REASONS[ConditionType.DEGRADED])
         degraded = degraded or (None if stalled else Said("ActionFailed", backoff.message))
-    saying = {
-        ConditionType.READY: said.ready(
+    if plan.is_declared:
+        ready = said.ready(
             plan,
             declared,
             observed,
             asleep_until=asleep_until,
-            ending=ending,
             stalled=stalled,
             held=held,
             suspended=suspended,
             degraded=degraded,
-        ),
+        )
+    else:
+        ready = going.ready() if going is not None else said.swept(observed)
+    saying = {
+        ConditionType.READY: ready,
         ConditionType.RECONCILING: said.reconciling(plan),
-        ConditionType.ENDING: ending,
-        ConditionType.EXPIRED: said.expired(plan, known),
+        ConditionType.ENDING: going.ending() if going is not None else None,
+        ConditionType.EXPIRED: going.expired() if going is not None else None,
         ConditionType.STALLED: stalled,
         ConditionType.HELD: held,
         ConditionType.SUSPENDED: suspended,

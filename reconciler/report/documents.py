@@ -145,7 +145,10 @@ def role_documents(
     observed: ObservedEnvironment | None,
     records: Iterable[NodeRecord],
 ) -> list[Document]:
-    """Desired is null where the file is gone or not known. Without an observation, phases are what the journal remembers."""
+    """Desired is null where the file is gone or not known, or its lifetime is over.
+
+    Without an observation, phases are what the journal remembers.
+    """
     phases = {role: Counter[str]() for role in (declared.roles if declared else ())}
     seen = (
         [(node.role, node.phase) for node in observed.nodes] if observed else [(r.role, phase_of(r)) for r in records]

@@ -15,10 +15,12 @@ from prometheus_client.registry import Collector
 from reconciler import __version__
 from reconciler.model.actions import ActionName
 from reconciler.model.conditions import Condition
+from reconciler.model.desired import Desired
 from reconciler.model.names import EnvironmentName, RevisionId, RoleName
 from reconciler.model.observed import ObservedEnvironment, Phase
 from reconciler.model.passes import Pass, Result
 from reconciler.model.plan import Blocked, Guard
+from reconciler.model.schedule import is_asleep
 from reconciler.report import conditions
 from reconciler.report.holds import held_since
 from reconciler.report.reasons import OF_INSTALLATION
@@ -102,7 +104,11 @@ class Metrics:
         # Label values shown per environment, so that those of vanished ones can be removed.
         self._shown: dict[Gauge, dict[str, frozenset[tuple[str, ...]]]] = {}
         self._nodes = self._gauge("nodes", "Nodes by phase of their life.", ("environment", "role", "phase"))
-        self._desired = self._gauge("desired_nodes", "Nodes that the spec asks for.", ("environment", "role"))
+        self._desired = self._gauge(
+            "desired_nodes",
+            "Nodes that are to run now: none while a schedule lets them sleep, or after expiry.",
+            ("environment", "role"),
+        )
         self._conditions = self._gauge(
             "environment_condition", "1 where the condition is true.", ("environment", "condition")
         )
@@ -211,13 +217,7 @@ class Metrics:
 
     def _show_world(self, made: Pass) -> None:
         if made.desired is not None:
-            # A frozen environment's last known wish still stands.
-            self._keep_only(self._desired, made.desired.names)
-            for name, environment in made.desired.environments.items():
-                counts: dict[tuple[str, ...], float] = {
-                    (name, role): declared.count for role, declared in environment.roles.items()
-                }
-                self._show(self._desired, name, counts)
+            self._show_desired(made, made.desired)
         if made.observed is not None:
             if made.observed.is_full:
                 self._keep_only(self._nodes, made.observed.environments)
@@ -225,6 +225,21 @@ class Metrics:
                 self._show(self._nodes, name, self._phases(name, seen))
         if made.revision is not None:
             self._show_revision(made.revision)
+
+    def _show_desired(self, made: Pass, desired: Desired) -> None:
+        """None where it sleeps or its lifetime is over: nobody is to be paged for nodes that ought not to run."""
+        self._keep_only(self._desired, desired.names)  # a frozen environment's last known wish still stands
+        plans = {plan.name: plan for plan in made.plan.environments} if made.plan is not None else {}
+        for name, environment in desired.environments.items():
+            if name not in plans and name in self._shown[self._desired]:
+                continue  # not looked at: what was shown stays
+            has_expired = name in plans and not plans[name].is_declared
+            schedule = environment.lifetime.schedule
+            is_wanted = not has_expired and (schedule is None or not is_asleep(schedule, made.started_at))
+            counts: dict[tuple[str, ...], float] = {
+                (name, role): declared.count if is_wanted else 0 for role, declared in environment.roles.items()
+            }
+            self._show(self._desired, name, counts)
 
     def _phases(self, name: EnvironmentName, seen: ObservedEnvironment) -> dict[tuple[str, ...], float]:
         declared = {RoleName(role) for _, role in self._shown.get(self._desired, {}).get(name, ())}

@@ -61,7 +61,7 @@ class Picture:
             "ending": self.ending(name),
             "expires_at": documents.moment(plan.expires_at if plan else None),
             "conditions": [documents.condition_document(one) for one in conditions],
-            "roles": list[Json](documents.role_documents(declared, seen, records)),
+            "roles": list[Json](documents.role_documents(self.wanted(name), seen, records)),
             "waiting": [waiting.message for waiting in plan.waiting] if plan else [],
         }
 
@@ -135,6 +135,11 @@ class Picture:
 
     def declared(self, name: EnvironmentName) -> Environment | None:
         return self.made.desired.environments.get(name) if self.made and self.made.desired else None
+
+    def wanted(self, name: EnvironmentName) -> Environment | None:
+        """As declared, unless its lifetime is over."""
+        plan = self.plan(name)
+        return self.declared(name) if plan is None or plan.is_declared else None
 
     def seen(self, name: EnvironmentName) -> ObservedEnvironment | None:
         return self.made.observed.environments.get(name) if self.made and self.made.observed else None

@@ -14,7 +14,7 @@ CALM: Final[Mapping[ConditionType, str]] = MappingProxyType(
         ConditionType.STALLED: "NothingStuck",
         ConditionType.HELD: "NothingHeld",
         ConditionType.SUSPENDED: "NotSuspended",
-        ConditionType.ENDING: "Staying",
+        ConditionType.ENDING: "NotEnding",
         ConditionType.EXPIRED: "NotExpired",
         ConditionType.QUARANTINED: "NothingKept",
         ConditionType.STALE: "ChefHeard",
@@ -86,6 +86,7 @@ REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
                 "RoleHalted",
                 "BreakerOpen",
                 "LifetimeUnknown",
+                "Defect",
                 "ActionRefused",
                 ACCESS_DENIED,
                 "NothingStuck",
@@ -98,7 +99,7 @@ REASONS: Final[Mapping[ConditionType, frozenset[str]]] = MappingProxyType(
             {"ByPerson", "EverythingByPerson", "ByFile", "NotSuspended", *READ_ONLY.values()}
         ),
         # "Held" and "Waiting": the grace is over, and nothing has been removed yet.
-        ConditionType.ENDING: frozenset({"Grace", "Held", "Waiting", "TearingDown", "TornDown", "Staying"}),
+        ConditionType.ENDING: frozenset({"Grace", "Held", "Waiting", "TearingDown", "NotEnding"}),
         ConditionType.EXPIRED: frozenset({"LifetimeOver", "NotExpired"}),
         ConditionType.QUARANTINED: frozenset({"FailedNodeKept", "NothingKept"}),
         ConditionType.STALE: frozenset({"ChefSilent", "ChefHeard"}),

@@ -7,8 +7,7 @@ from datetime import datetime
 
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.desired import Environment
-from reconciler.model.facts import TeardownBegan
-from reconciler.model.memory import Ending, EndingCause, KnownEnvironment, Suspension
+from reconciler.model.memory import Suspension
 from reconciler.model.names import RoleName
 from reconciler.model.observed import Node, ObservedEnvironment, Phase
 from reconciler.model.passes import Failure, Outcome, Pass, Result
@@ -33,16 +32,13 @@ def ready(
     observed: ObservedEnvironment | None,
     *,
     asleep_until: datetime | None,
-    ending: Said | None,
     stalled: Said | None,
     held: Said | None,
     suspended: Said | None,
     degraded: Said | None,
 ) -> Said:
-    """True only if everything declared is ready and nothing is left to do; else the most pressing cause."""
+    """Of what is declared: true only if all of it is ready and nothing is left to do; else the most pressing cause."""
     nodes = observed.nodes if observed else ()
-    if not plan.is_declared:
-        return _gone_or_going(declared, observed, ending)
     roles = declared.roles if declared else {}
     phases = {role: Counter(node.phase for node in nodes if node.role == role) for role in roles}
     is_complete = all(phases[name][Phase.READY] >= role.count for name, role in roles.items())
@@ -67,16 +63,6 @@ def ready(
     return Said(reason, message, is_true=False)
 
 
-def _gone_or_going(declared: Environment | None, observed: ObservedEnvironment | None, ending: Said | None) -> Said:
-    if observed is None or observed.is_empty:
-        return Said("Expired" if declared else "TearingDown", "nothing of it is left", is_true=False)
-    left = nodes_of(len(observed.nodes)) if observed.nodes else "its Chef objects"
-    if ending is not None and ending.reason != "TearingDown":
-        return Said("Ending", f"it is to go; {left} left as they are", is_true=False)
-    because = "its lifetime is over" if declared else "not declared any more"
-    return Said("TearingDown", f"{because}; {left} left", is_true=False)
-
-
 def _readiness(counts: Mapping[RoleName, int], phases: Mapping[RoleName, Counter[Phase]]) -> str:
     """`web 1 of 2 ready, 1 registered; worker 1 of 1 ready`."""
     if not counts:
@@ -96,62 +82,18 @@ def _readiness(counts: Mapping[RoleName, int], phases: Mapping[RoleName, Counter
     )
 
 
+def swept(observed: ObservedEnvironment | None) -> Said:
+    """Why what nobody ever declared is not ready."""
+    left = nodes_of(len(observed.nodes)) if observed is not None and observed.nodes else "its Chef objects"
+    return Said("TearingDown", f"not declared any more; {left} left", is_true=False)
+
+
 def reconciling(plan: EnvironmentPlan) -> Said | None:
     if not plan.is_busy:  # what only a moment ends is told otherwise: Ending, Quarantined
         return None
     parts = [*would_do(plan.actions), *(waiting.message for waiting in plan.waiting)]
     reason = "TearingDown" if not plan.is_declared else "Acting" if plan.actions else "Waiting"
     return Said(reason, listed(parts))
-
-
-def ending(plan: EnvironmentPlan, known: KnownEnvironment | None) -> Said | None:
-    """Why it is to go, how far that is, and the way back."""
-    grace = next((one for one in plan.blocked if one.guard is Guard.GRACE), None)
-    if grace is not None:
-        return Said("Grace", grace.message, grace.remedy)
-    ending = _ending_of(plan, known)
-    if ending is None:
-        return None
-    why, way_back = f"{ending.why} ({ending.revision[:8]})", _way_back(ending)
-    anew = f"{way_back}: it comes back, with new nodes"
-    began_at = known.teardown_began_at if known else None
-    if began_at is not None or any(isinstance(fact, TeardownBegan) for fact in plan.facts):
-        since = f" since {began_at:%H:%M} UTC" if began_at else ""
-        return Said("TearingDown", f"{why}; it is being torn down{since}{_progress(ending)}", anew)
-    if plan.ending is None and plan.is_converged:
-        return Said("TornDown", f"{why}; nothing of it is left", anew)
-    reason = "Held" if plan.blocked else "Waiting"
-    return Said(reason, f"{why}; nothing is removed yet", f"to keep it, {way_back}")
-
-
-def _way_back(ending: Ending) -> str:
-    if ending.cause is EndingCause.EXPIRED:
-        return f"commit a longer ttl or a later expires in {ending.file}"
-    return f"git revert {ending.revision[:8]} and push" if ending.author else f"restore {ending.file} and push"
-
-
-def _ending_of(plan: EnvironmentPlan, known: KnownEnvironment | None) -> Ending | None:
-    """Also of one that expired and is gone, while its file is still there."""
-    if plan.ending is not None or plan.is_declared:
-        return plan.ending
-    return known.ending if known is not None and known.ending is not None else None
-
-
-def has_expired(plan: EnvironmentPlan, known: KnownEnvironment | None) -> bool:
-    ending = _ending_of(plan, known)
-    return ending is not None and ending.cause is EndingCause.EXPIRED
-
-
-def expired(plan: EnvironmentPlan, known: KnownEnvironment | None) -> Said | None:
-    ending = _ending_of(plan, known)
-    if ending is None or ending.cause is not EndingCause.EXPIRED:
-        return None
-    return Said("LifetimeOver", ending.why, f"to keep it, {_way_back(ending)}")
-
-
-def _progress(ending: Ending) -> str:
-    gone = sum(1 for at in ending.items.values() if at is not None)
-    return f": {gone} of {len(ending.items)} objects are seen gone" if ending.items else ""
 
 
 def quarantined(plan: EnvironmentPlan, nodes: Sequence[Node]) -> Said | None:

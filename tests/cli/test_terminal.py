@@ -14,7 +14,7 @@ import pytest
 from reconciler.cli import render
 from reconciler.daemon import answers, requests
 from reconciler.model.conditions import Condition
-from reconciler.model.memory import Approval, Memory, Suspension
+from reconciler.model.memory import Approval, EndingCause, Memory, Suspension
 from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import Phase
 from reconciler.model.passes import Failure, Pass
@@ -274,6 +274,19 @@ def test_a_grace_period_is_an_ending_and_no_hold(capsys: Captured) -> None:
     text = capsys.readouterr().out
     assert f"  ending: {grace().message}\n      would terminate_node web checkout-web-00000000000000001\n" in text
     assert "      → to keep it, git revert 9c1d9c1d and push before then\n" in text
+
+
+def test_what_has_expired_says_once_why_it_goes_and_when_it_is_gone_how_to_have_it_back(capsys: Captured) -> None:
+    over = ending(EndingCause.EXPIRED)
+    plan = EnvironmentPlan(name=CHECKOUT, is_declared=False, ending=over, actions=(terminate(),))
+    text = shown(status_of(made(plan, remembered=remembering(over, NOON))), capsys)
+    assert row(text, "checkout")[1] == "Expired"
+    assert text.count("the lifetime that environments.d/checkout.yml gives it is over") == 1
+    gone = made(EnvironmentPlan(name=CHECKOUT, is_declared=False), world=observed(), remembered=remembering(over))
+    text = shown(status_of(gone), capsys)
+    assert row(text, "checkout")[1] == "Expired"
+    assert "checkout: the lifetime that environments.d/checkout.yml gives it is over" in text
+    assert "→ commit a longer ttl or a later expires in environments.d/checkout.yml" in text
 
 
 def test_a_node_that_is_out_of_sight_is_told_once(capsys: Captured) -> None:

@@ -17,7 +17,7 @@ from reconciler.model.facts import (
     TeardownItems,
 )
 from reconciler.model.memory import Ending, EndingCause, ExpiryNotice, Item, ItemKind
-from reconciler.model.passes import Pass
+from reconciler.model.passes import Pass, Scope
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall, Waiting
 from reconciler.report import events
 from reconciler.report.conclusions import NAMED_MAX
@@ -124,26 +124,71 @@ def test_one_that_cannot_be_read_is_not_called_gone() -> None:
     assert told[ConditionType.ENDING].reason == "Waiting"
 
 
+def expired() -> Pass:
+    """The pass that finds nothing left of it any more: the journal, as it was recalled before, still has the teardown."""
+    items = {Item(kind=ItemKind.INSTANCE, name="i-1"): NOON, Item(kind=ItemKind.CHEF_ROLE, name="checkout-web"): None}
+    gone = TeardownItems(environment=CHECKOUT, found=frozenset(), gone=frozenset(items))
+    plan = EnvironmentPlan(name=CHECKOUT, is_declared=False, facts=(gone, TeardownEnded(environment=CHECKOUT)))
+    remembered = remembering(ending(EndingCause.EXPIRED, items=items), NOON)
+    return made(plan, world=observed(), remembered=remembered, facts=plan.facts)
+
+
+def true_ones(passed: Pass) -> dict[ConditionType, str]:
+    return {kind: one.reason for kind, one in conditions(passed).items() if one.is_true}
+
+
+def test_the_pass_that_writes_the_receipt_says_already_that_nothing_is_left() -> None:
+    passed = expired()
+    assert [one.kind for one in told(passed)] == ["TornDown"]
+    assert true_ones(passed) == {ConditionType.EXPIRED: "LifetimeOver"}
+    found = conditions(passed)
+    assert found[ConditionType.EXPIRED].message == (
+        "the lifetime that environments.d/checkout.yml gives it is over (9c1d9c1d); nothing of it is left"
+    )
+    assert found[ConditionType.EXPIRED].remedy == (
+        "commit a longer ttl or a later expires in environments.d/checkout.yml: it comes back, with new nodes"
+    )
+    assert (found[ConditionType.READY].reason, found[ConditionType.READY].message) == (
+        "Expired",
+        "nothing of it is left",
+    )
+
+
 def test_what_is_gone_has_no_conditions_unless_its_file_still_declares_it() -> None:
-    over = replace(
-        made(
-            EnvironmentPlan(name=CHECKOUT, is_declared=False),
-            world=observed(),
-            remembered=remembering(ending(EndingCause.EXPIRED)),
-        ),
-        facts=(TeardownEnded(environment=CHECKOUT),),
+    passed = expired()
+    assert of_pass(replace(passed, desired=WITHOUT))[CHECKOUT] == ()
+    later = replace(expired(), memory=remembering(ending(EndingCause.EXPIRED)))
+    assert true_ones(later) == {ConditionType.EXPIRED: "LifetimeOver"}
+
+
+def test_what_is_long_gone_stays_so_while_its_history_cannot_be_read() -> None:
+    dark = Stall(reason="LifetimeUnknown", message="whether it was renewed cannot be read", remedy="make it readable")
+    plan = EnvironmentPlan(name=CHECKOUT, is_declared=False, stalls=(dark,))
+    items = {Item(kind=ItemKind.INSTANCE, name="i-1"): NOON}
+    passed = made(plan, world=observed(), remembered=remembering(ending(EndingCause.EXPIRED, items=items)))
+    assert true_ones(passed) == {ConditionType.EXPIRED: "LifetimeOver", ConditionType.STALLED: "LifetimeUnknown"}
+
+
+def test_one_whose_date_had_passed_when_its_commit_came_says_so_at_once() -> None:
+    """The journal knows it only after this pass, which is of its commit alone."""
+    scope = Scope(environments=frozenset({CHECKOUT}), because="commit")
+    passed = made(EnvironmentPlan(name=CHECKOUT, is_declared=False), world=observed(is_full=False), scope=scope)
+    assert true_ones(passed) == {ConditionType.EXPIRED: "LifetimeOver"}
+    assert conditions(passed)[ConditionType.EXPIRED].message == (
+        "the lifetime that environments.d/checkout.yml gives it is over; nothing of it is left"
     )
-    assert of_pass(replace(over, desired=WITHOUT))[CHECKOUT] == ()
-    told = conditions(over)
-    assert {kind: one.reason for kind, one in told.items() if one.is_true} == {
-        ConditionType.ENDING: "TornDown",
+
+
+def test_while_what_expired_is_torn_down_both_conditions_say_so() -> None:
+    plan = EnvironmentPlan(name=CHECKOUT, is_declared=False, ending=ending(EndingCause.EXPIRED), actions=(terminate(),))
+    passed = made(plan, remembered=remembering(ending(EndingCause.EXPIRED), NOON))
+    assert true_ones(passed) == {
+        ConditionType.ENDING: "TearingDown",
         ConditionType.EXPIRED: "LifetimeOver",
+        ConditionType.RECONCILING: "TearingDown",
     }
-    assert told[ConditionType.EXPIRED].message == "the lifetime that environments.d/checkout.yml gives it is over"
-    assert told[ConditionType.EXPIRED].remedy.endswith(
-        "commit a longer ttl or a later expires in environments.d/checkout.yml"
-    )
-    assert told[ConditionType.READY].reason == "Expired"
+    assert conditions(passed)[ConditionType.READY].message == "its lifetime is over; 2 nodes left"
+    assert conditions(passed)[ConditionType.EXPIRED].remedy.endswith(": it comes back, with new nodes")
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -248,6 +293,18 @@ def test_the_receipt_says_who_asked_what_was_removed_and_when_it_was_seen_gone()
         "removed: 2 instances (i-1, i-2), 1 chef role (checkout-web), 1 chef environment (checkout); "
         "seen gone by 2026-11-23 12:00 UTC"
     )
+
+
+def test_what_expired_has_one_receipt_also_when_its_file_goes_later() -> None:
+    items = {Item(kind=ItemKind.INSTANCE, name="i-1"): NOON}
+    passed = made(
+        EnvironmentPlan(name=CHECKOUT, is_declared=False),
+        wanted=WITHOUT,
+        world=observed(),
+        remembered=remembering(ending(EndingCause.EXPIRED, items=items)),
+        facts=[TeardownEnded(environment=CHECKOUT)],
+    )
+    assert told(passed) == []
 
 
 def test_a_long_receipt_names_some_and_counts_all() -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from reconciler import __version__
 from reconciler.enroll.verdicts import Delay, Refusal
 from reconciler.model.actions import ActionName
+from reconciler.model.desired import Lifetime, Schedule
 from reconciler.model.observed import Phase
 from reconciler.model.passes import Failure, Result, Scope
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Stall
@@ -187,6 +189,29 @@ def test_a_role_that_is_declared_no_more_takes_its_series_along() -> None:
     metrics.observe(made(EnvironmentPlan(name=CHECKOUT), world=observed(seen())))
     assert value(metrics, "desired_nodes", environment="checkout", role="worker") is None
     assert value(metrics, "nodes", environment="checkout", role="worker", phase="ready") is None
+
+
+def test_what_has_expired_is_asked_for_no_more_and_again_once_it_is_renewed() -> None:
+    metrics = Metrics()
+    over = EnvironmentPlan(name=CHECKOUT, is_declared=False)
+    metrics.observe(made(over, world=observed()))
+    assert value(metrics, "desired_nodes", environment="checkout", role="web") == 0
+    elsewhere = Scope(environments=frozenset({PRODUCTION}), because="commit")
+    metrics.observe(made(EnvironmentPlan(name=PRODUCTION), world=observed(is_full=False), scope=elsewhere))
+    assert value(metrics, "desired_nodes", environment="checkout", role="web") == 0
+    metrics.observe(made(EnvironmentPlan(name=CHECKOUT), world=observed()))
+    assert value(metrics, "desired_nodes", environment="checkout", role="web") == 2
+
+
+def test_what_sleeps_by_its_schedule_is_asked_for_when_it_wakes() -> None:
+    metrics = Metrics()
+    schedule = Schedule(stop="0 11 * * *", start="0 14 * * *", timezone="UTC")
+    sleeper = desired(replace(environment(), lifetime=Lifetime(schedule=schedule)))
+    asleep = made(EnvironmentPlan(name=CHECKOUT), wanted=sleeper)
+    metrics.observe(asleep)
+    assert value(metrics, "desired_nodes", environment="checkout", role="web") == 0
+    metrics.observe(replace(asleep, started_at=NOON + timedelta(hours=2)))
+    assert value(metrics, "desired_nodes", environment="checkout", role="web") == 2
 
 
 def test_a_failed_pass_keeps_the_last_figures() -> None:

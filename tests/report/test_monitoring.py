@@ -17,7 +17,7 @@ from reconciler.model.memory import Suspension
 from reconciler.model.observed import Phase
 from reconciler.model.plan import EnvironmentPlan, Guard
 from reconciler.report.metrics import REGISTRATION_RESULTS, Metrics, Notified
-from tests.report.world import CHECKOUT, NOON, SECOND, grace, made, memory, node, observed, seen
+from tests.report.world import CHECKOUT, NOON, SECOND, ending, grace, made, memory, node, observed, seen
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "monitoring"
@@ -28,7 +28,7 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not in
 def exported() -> dict[str, set[str]]:
     """Series name → label names, of a daemon that has seen something."""
     metrics = Metrics()
-    plan = EnvironmentPlan(name=CHECKOUT, blocked=(grace(),))
+    plan = EnvironmentPlan(name=CHECKOUT, is_declared=False, ending=ending(), blocked=(grace(),))
     suspension = Suspension(environment=CHECKOUT, reason="", actor="ops", since=NOON, until=NOON + SECOND)
     remembered = replace(memory(), suspensions=(suspension,))
     metrics.observe(made(plan, world=observed(seen(node())), remembered=remembered))

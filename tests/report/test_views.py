@@ -211,6 +211,13 @@ def test_status_tells_each_environment_with_roles_phases_and_conditions() -> Non
     assert (document["revision"], document["last_pass_at"]) == (REVISION, "2026-11-23T12:00:01Z")
 
 
+def test_of_what_has_expired_no_nodes_are_wanted() -> None:
+    """`0 of 2` would look like a trouble."""
+    (checkout,) = status_of(made(EnvironmentPlan(name=CHECKOUT, is_declared=False), world=observed()))["environments"]
+    assert checkout["is_declared"] is True
+    assert checkout["roles"] == []
+
+
 def test_status_shows_holds_with_the_command_and_suspensions_with_who() -> None:
     document = status_of(busy())
     assert document["holds"] == [
