@@ -22,12 +22,14 @@ from reconciler.model.facts import (
     IntentEnded,
     IntentLaunched,
     IntentOpened,
+    Looked,
     NodeFailed,
     NodeForgotten,
     NodeMissing,
     NodeOdd,
     NodeReady,
     NodeSeen,
+    OfferingExhausted,
     OrphanCleared,
     OrphanSighted,
     Resumed,
@@ -40,6 +42,7 @@ from reconciler.model.facts import (
     TeardownEnded,
     TeardownItems,
     TerminationAsked,
+    TookOver,
 )
 from reconciler.model.memory import (
     Approval,
@@ -47,6 +50,7 @@ from reconciler.model.memory import (
     Cause,
     Ending,
     EndingCause,
+    Exhausted,
     ExpiryNotice,
     IntentState,
     Item,
@@ -394,3 +398,39 @@ def test_open_intents_are_never_dropped(journal: SqliteJournal) -> None:
     journal.record(NOON, IntentOpened(intent=intent()))
     journal.record(NOON + timedelta(days=365), NodeMissing(instance_id=SECOND))
     assert set(journal.recall(NOON + timedelta(days=365)).intents) == {IntentToken("token-0")}
+
+
+# --- a clock that ran ahead ---
+
+AHEAD = timedelta(days=30)
+
+
+def test_what_a_clock_that_ran_ahead_wrote_counts_from_when_it_was_put_right(journal: SqliteJournal) -> None:
+    later = NOON + AHEAD
+    journal.record(NOON, NodeSeen(record=node()))
+    journal.record(
+        later, NodeMissing(instance_id=FIRST), TookOver(actor="ops"), IntentOpened(intent=intent(opened_at=later))
+    )
+    journal.record(NOON + HOUR, Looked())
+    memory = journal.recall(NOON + HOUR)
+    seen = journal.node(FIRST)
+    assert seen is not None
+    assert (seen.missing_since, memory.taken_over_at) == (NOON + HOUR, NOON + HOUR)
+    assert [one.opened_at for one in memory.intents.values()] == [NOON + HOUR]
+    assert memory.looked_at == NOON + HOUR
+
+
+def test_pauses_that_a_clock_that_ran_ahead_set_are_over_when_it_is_put_right(journal: SqliteJournal) -> None:
+    later = NOON + AHEAD
+    exhausted = Exhausted(instance_type="m7i.large", subnet="subnet-1", until=later + HOUR)
+    journal.record(later, OfferingExhausted(exhausted=exhausted))
+    journal.record(NOON, Looked())
+    assert journal.recall(NOON).exhausted == ()
+
+
+def test_a_suspension_outlives_a_clock_that_jumps_ahead(journal: SqliteJournal) -> None:
+    suspension = Suspension(environment=CHECKOUT, reason="", actor="ops", since=NOON, until=NOON + HOUR)
+    journal.record(NOON, Suspended(suspension=suspension))
+    journal.record(NOON + AHEAD, Looked())
+    journal.record(NOON, Looked())
+    assert journal.recall(NOON).suspensions == (suspension,)

@@ -75,6 +75,7 @@ _COUNTED: Final = tuple(cause.value for cause in Cause if cause.is_counted)
 # A settled intent outlives its nodes by this much: long enough to answer "who launched that?" after a bad week.
 INTENTS_KEPT: Final = timedelta(days=7)
 BLINDNESSES_KEPT: Final = 100  # each lasts a minute or more: no node boots for so long
+SUSPENSIONS_KEPT: Final = timedelta(days=365)  # after their end
 TERMINATIONS_KEPT: Final = timedelta(hours=24)  # the limits look back one hour only
 
 MarkFact: TypeAlias = NodeMissing | NodeOdd | NodeFailed | NodeReady | NodeGone
@@ -160,7 +161,8 @@ def drop_expired(connection: Connection, at: datetime) -> None:
     connection.execute(delete(terminations).where(terminations.c.at < at - TERMINATIONS_KEPT))
     connection.execute(delete(teardowns).where(teardowns.c.at < at - TERMINATIONS_KEPT))
     connection.execute(delete(approvals).where(approvals.c.expires_at <= at))
-    connection.execute(delete(suspensions).where(suspensions.c.until <= at))
+    # A clock that jumps ahead for one pass must not end a suspension for good.
+    connection.execute(delete(suspensions).where(suspensions.c.until <= at - SUSPENSIONS_KEPT))
     connection.execute(delete(exhausted).where(exhausted.c.until <= at))
 
 

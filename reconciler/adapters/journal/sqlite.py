@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from reconciler.adapters.journal import file, rows, tables
+from reconciler.adapters.journal.clock import keep_time
 from reconciler.adapters.journal.migrations import MIGRATIONS, Migration
 from reconciler.adapters.journal.recall import RAW_INTENTS, RAW_NODES, Recall
 from reconciler.adapters.journal.record import drop_expired, record
@@ -103,6 +104,7 @@ class SqliteJournal:
         if not facts:
             return
         with self._write() as connection:
+            keep_time(connection, at)
             for fact in facts:
                 record(connection, at, fact)
             if self._dropped_at is None or at - self._dropped_at >= DROP_INTERVAL:

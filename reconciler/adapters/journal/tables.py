@@ -28,7 +28,7 @@ class Moment(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
-# "installation", "applied", "taken_over_at", "looked_at", "sighted_again_at", "blindnesses" (JSON list of pairs)
+# "installation", "applied", "latest_at", "taken_over_at", "looked_at", "sighted_again_at", "blindnesses" (JSON list of pairs)
 facts = Table("facts", metadata, Column("name", String, primary_key=True), Column("value", Text, nullable=False))
 
 environments = Table(
