@@ -247,10 +247,12 @@ class Daemon:
         self._notify.status(trouble or f"{count} environments at {(made.revision or 'no revision')[:12]}")
 
     def _notifier(self, adapters: Adapters) -> Notifier:
+        installation = adapters.journal.recall(adapters.clock.now()).installation
         deliveries = [
             Delivery(
                 receiver,
                 fleet=self._settings.fleet,
+                installation=installation,
                 events=adapters.journal,
                 webhook=HttpWebhook(receiver, clock=adapters.clock),
                 count=self._metrics.notification,

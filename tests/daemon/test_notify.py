@@ -7,7 +7,8 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,17 +20,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.adapters.journal import SqliteJournal
 from reconciler.adapters.webhook import HttpWebhook
-from reconciler.daemon.notify import TOPICS, WAITS_S, Delivery, Notifier, document_of
-from reconciler.errors import Refused, Transient
+from reconciler.daemon.notify import SPREAD, TOPICS, WAITS_S, Delivery, Notifier, document_of
+from reconciler.errors import Transient
 from reconciler.model.conditions import Event
 from reconciler.model.event_kinds import EventKind
-from reconciler.model.names import EnvironmentName, FleetId, NodeName, RevisionId
+from reconciler.model.names import EnvironmentName, FleetId, InstallationId, NodeName, RevisionId
 from reconciler.report.metrics import Metrics, Notified
 from reconciler.settings import Receiver
 from tests.daemon.rehearsal import Time
 from tests.fakes.clock import BEGAN, FakeClock
 
-FLEET = FleetId("shop")
+FLEET, INSTALLATION = FleetId("shop"), InstallationId("5eed")
 CHECKOUT, FEATURE = EnvironmentName("checkout"), EnvironmentName("feature-login")
 SOON_S = 20.0
 
@@ -97,9 +98,11 @@ class Office:
         return Delivery(
             receiver,
             fleet=FLEET,
+            installation=self.journal.recall(BEGAN).installation,
             events=self.journal,
             webhook=HttpWebhook(receiver, clock=FakeClock()),
             monotonic=self.time.monotonic,
+            jitter=lambda: 0.0,
             count=self.metrics.notification,
         )
 
@@ -120,8 +123,12 @@ class Office:
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    with SqliteJournal(f"sqlite:///{tmp_path}/state.db") as journal:
+    with SqliteJournal(f"sqlite:///{tmp_path}/state.db", new_id=lambda: INSTALLATION) as journal:
         yield Office(tmp_path, journal)
+
+
+def key(event_id: int) -> str:
+    return f"{INSTALLATION}-{event_id}-{int(BEGAN.timestamp())}"
 
 
 def told(site: Site) -> list[object]:
@@ -137,7 +144,7 @@ def test_what_happens_after_the_start_is_told_in_order(office: Office) -> None:
         delivery = office.started(here.url)
         office.journal.append(event("one"), event("two"))
         assert delivery.deliver() is None
-        assert [here.next(), here.next()] == [("shop-2", "one"), ("shop-3", "two")]
+        assert [here.next(), here.next()] == [(key(2), "one"), (key(3), "two")]
         assert told(here) == []
     assert office.counted() == {"delivered": 2}
 
@@ -169,9 +176,9 @@ def test_a_restart_repeats_nothing_and_loses_nothing(office: Office) -> None:
         office.journal.append(event("one"), event("two"))
         delivery.deliver()
         office.journal.append(event("three"))
-        assert [here.next(), here.next()] == [("shop-1", "one"), ("shop-2", "two")]
+        assert [here.next(), here.next()] == [(key(1), "one"), (key(2), "two")]
         office.started(here.url).deliver()
-        assert [here.next(), here.next()] == [("shop-2", "two"), ("shop-3", "three")]
+        assert [here.next(), here.next()] == [(key(2), "two"), (key(3), "three")]
         office.started(here.url).deliver()
         assert told(here) == []
 
@@ -226,7 +233,7 @@ def test_after_five_tries_in_ten_minutes_it_is_given_up_and_the_next_one_has_its
 class Told:
     """A receiver in memory, which fails on command."""
 
-    trouble: Transient | Refused | None = None
+    trouble: Exception | None = None
     keys: list[str] = field(default_factory=list)
 
     def post(self, document: Mapping[str, object], *, key: str) -> None:
@@ -238,10 +245,19 @@ class Told:
 RECEIVER = Receiver(name="slack", url_file=Path("url"), on=frozenset({"stalled"}), environments="checkout")
 
 
-def in_memory(journal: SqliteJournal, time: Time, there: Told, count: list[Notified] | None = None) -> Delivery:
+def in_memory(
+    journal: SqliteJournal, time: Time, there: Told, count: list[Notified] | None = None, jitter: float = 0.0
+) -> Delivery:
     counted: list[Notified] = [] if count is None else count
     delivery = Delivery(
-        RECEIVER, fleet=FLEET, events=journal, webhook=there, monotonic=time.monotonic, count=counted.append
+        RECEIVER,
+        fleet=FLEET,
+        installation=INSTALLATION,
+        events=journal,
+        webhook=there,
+        monotonic=time.monotonic,
+        jitter=lambda: jitter,
+        count=counted.append,
     )
     delivery.begin()
     return delivery
@@ -253,6 +269,67 @@ def test_a_receiver_may_ask_for_more_time_within_bounds(office: Office, asked_s:
     delivery = in_memory(office.journal, office.time, there)
     office.journal.append(event("one"))
     assert delivery.deliver() == waited_s
+
+
+def test_retries_are_spread_a_little_and_never_before_the_receiver_wants_them(office: Office) -> None:
+    there = Told(trouble=Transient("it answered 429", retry_after_s=30.0))
+    office.journal.append(event("long ago"))
+    delivery = in_memory(office.journal, office.time, there, jitter=1.0)
+    office.journal.append(event("one"))
+    assert delivery.deliver() == pytest.approx(30 * (1 + SPREAD))
+
+
+def test_a_lost_journal_repeats_no_key(tmp_path: Path) -> None:
+    keys = set()
+    for life in ("first", "second"):
+        (tmp_path / life).mkdir()
+        with SqliteJournal(f"sqlite:///{tmp_path}/{life}/state.db") as journal, site() as here:
+            delivery = Office(tmp_path, journal).started(here.url)
+            journal.append(event("of the same second"))
+            delivery.deliver()
+            keys.add(here.next()[0])
+    assert len(keys) == 2
+
+
+def test_a_journal_restored_from_a_backup_repeats_no_key(office: Office) -> None:
+    there = Told()
+    delivery = in_memory(office.journal, office.time, there)
+    office.journal.append(event("one"))
+    delivery.deliver()
+    with SqliteJournal(f"sqlite:///{office.folder}/backup.db", new_id=lambda: INSTALLATION) as backup:
+        delivery = in_memory(backup, office.time, there)
+        backup.append(replace(event("another"), at=BEGAN + timedelta(minutes=1)))
+        delivery.deliver()
+    assert len(set(there.keys)) == 2
+
+
+def test_what_the_journal_forgot_before_it_was_told_is_said_to_be_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    there, counted = Told(), list[Notified]()
+    with SqliteJournal(f"sqlite:///{tmp_path}/state.db", events_kept=2) as journal:
+        delivery = in_memory(journal, Time(), there, counted)
+        journal.append(*(event(str(number)) for number in range(5)))
+        delivery.deliver()
+        journal.append(event("6"))
+        delivery.deliver()
+    assert there.keys == [key(4), key(5), key(6)]
+    assert counted == [Notified.GIVEN_UP, *[Notified.DELIVERED] * 3]
+    (lost,) = caplog.records
+    assert (lost.message, vars(lost)["events"]) == ("notifications lost", 3)
+
+
+def test_an_error_that_nobody_expected_is_a_failed_try_and_shows_no_address(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    there, counted = Told(trouble=LookupError("https://hooks.example.com/T0KEN")), list[Notified]()
+    delivery = in_memory(office.journal, office.time, there, counted)
+    office.journal.append(event("one"))
+    assert delivery.deliver() == WAITS_S[0]
+    assert counted == [Notified.FAILED]
+    (said,) = caplog.records
+    assert "unexpected LookupError at test_notify.py:" in vars(said)["problem"]
+    assert "T0KEN" not in str(vars(said)) and "example.com" not in str(vars(said))
 
 
 def test_what_was_delivered_is_not_posted_again_because_the_journal_failed_then(office: Office) -> None:
@@ -269,9 +346,9 @@ def test_what_was_delivered_is_not_posted_again_because_the_journal_failed_then(
         connection.exec_driver_sql("DROP TRIGGER full")
     office.journal.append(event("two"))
     delivery.deliver()
-    assert there.keys == ["shop-1", "shop-2"]
+    assert there.keys == [key(1), key(2)]
     in_memory(office.journal, office.time, there).deliver()
-    assert there.keys == ["shop-1", "shop-2"]
+    assert there.keys == [key(1), key(2)]
 
 
 steps = st.lists(
@@ -297,7 +374,7 @@ def test_each_event_is_delivered_once_in_order_or_given_up_whatever_happens(
             if step == "append":
                 environment = EnvironmentName(str(how))
                 journal.append(event("x", environment=environment))
-                wanted += [f"shop-{journal.newest()}"] if environment == CHECKOUT else []
+                wanted += [key(journal.newest())] if environment == CHECKOUT else []
             elif step == "wait":
                 assert isinstance(how, int)
                 time.elapsed_s += how
@@ -310,7 +387,7 @@ def test_each_event_is_delivered_once_in_order_or_given_up_whatever_happens(
         there.trouble = None
         while (wait_s := delivery.deliver()) is not None:
             time.elapsed_s += wait_s
-    assert there.keys == sorted(set(there.keys), key=lambda key: int(key.removeprefix("shop-")))
+    assert there.keys == sorted(set(there.keys), key=wanted.index)
     assert set(there.keys) <= set(wanted)
     assert len(wanted) - len(there.keys) == counted.count(Notified.GIVEN_UP)
 
@@ -374,25 +451,36 @@ def test_a_receiver_that_was_not_in_the_settings_for_a_while_is_not_told_of_that
 class Stumbling(SqliteJournal):
     """Cannot be read until it is told that it can."""
 
-    is_well = False
-    was_asked = threading.Event()
+    def __init__(self, url: str, trouble: Exception) -> None:
+        super().__init__(url)
+        self.trouble: Exception | None = trouble
+        self.stumbles: queue.Queue[None] = queue.Queue()
 
     def after(self, event_id: int, *, limit: int) -> Sequence[tuple[int, Event]]:
-        if not self.is_well:
-            self.was_asked.set()
-            raise Transient("the disk is slow")
+        if self.trouble is not None:
+            self.stumbles.put(None)
+            raise self.trouble
         return super().after(event_id, limit=limit)
 
 
-def test_a_journal_that_fails_for_a_while_ends_no_delivery(tmp_path: Path) -> None:
-    with Stumbling(f"sqlite:///{tmp_path}/state.db") as journal, site() as here:
+@pytest.mark.parametrize("trouble", [Transient("the disk is slow"), LookupError("T0KEN")])
+def test_whatever_fails_for_a_while_ends_no_delivery_and_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, trouble: Exception
+) -> None:
+    with Stumbling(f"sqlite:///{tmp_path}/state.db", trouble) as journal, site() as here:
         office = Office(tmp_path, journal)
         with running(office, office.delivery(here.url)) as notifier:
-            assert journal.was_asked.wait(SOON_S)
+            journal.stumbles.get(timeout=SOON_S)
+            notifier.wake()
+            journal.stumbles.get(timeout=SOON_S)
             journal.append(event("at last"))
-            journal.is_well = True
+            journal.trouble = None
             notifier.wake()
             assert here.next()[1] == "at last"
+    assert office.counted()["failed"] >= 2
+    (said,) = caplog.records
+    assert (said.message, vars(said)["receiver"]) == ("notifications interrupted", "slack")
+    assert "T0KEN" not in str(vars(said))
 
 
 def test_nobody_to_tell_is_nothing_to_do(office: Office) -> None:
