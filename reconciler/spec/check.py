@@ -3,11 +3,13 @@
 Text with variables is judged once they are replaced: `check_expanded`.
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
-from reconciler.document import Document, KeyPath, Schema, read_document, show
+from reconciler.document import Document, KeyPath, Schema, read_document, schema_text, show
 from reconciler.model.desired import Json
 from reconciler.model.findings import Finding
 from reconciler.spec.lifetime import lifetime_faults
@@ -15,7 +17,6 @@ from reconciler.spec.run_list import FORMS, is_item
 from reconciler.spec.secrets import secret_kind
 from reconciler.spec.variables import NAMES, SOURCES, holds_variables, variable_faults
 
-_SCHEMA: Final = "environment.schema.json"
 _MAY_HOLD_SECRETS: Final = frozenset({"attributes", "tags", "user_data"})
 _LEAK_REMEDY: Final = "take it out of git and replace it; nodes can fetch it from a vault"
 
@@ -39,7 +40,7 @@ def check_file(content: bytes, *, file: str, user_data_limit_bytes: int) -> Chec
         return CheckedFile(document=document, findings=document.findings, size_bytes=len(content), has_variables=False)
     texts = dict(texts_of(document.tree))
     variable = {path for path, text in texts.items() if is_expanded(path, text)}
-    findings = {*document.findings, *Schema.named(_SCHEMA).check(document, unchecked=variable)}
+    findings = {*document.findings, *_schema().check(document, unchecked=variable)}
     for path, text in texts.items():
         faults = [*_secret_faults(path, text), *_variable_faults(path, text)]
         if path not in variable:
@@ -68,7 +69,7 @@ def check_expanded(
     # Attributes may hold any text; leaving them out halves the time.
     judged = [path for path in expanded if _section(path) != "attributes"]
     if judged:
-        yield from Schema.named(_SCHEMA).faults(_only(tree, judged))
+        yield from _schema().faults(_only(tree, judged))
     for path in expanded:
         text = _at(tree, path)
         if isinstance(text, str):
@@ -95,6 +96,22 @@ def texts_of(value: Json, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
         case list():
             for index, part in enumerate(value):
                 yield from texts_of(part, (*path, index))
+
+
+@cache
+def _schema() -> Schema:
+    """What editors have, without its exception for variables: `${…}` that is left after replacing is mere text."""
+    return Schema(_without_exceptions(json.loads(schema_text("environment"))))
+
+
+def _without_exceptions(definition: Any) -> Any:
+    if isinstance(definition, list):
+        return [_without_exceptions(part) for part in definition]
+    if not isinstance(definition, dict):
+        return definition
+    otherwise = definition.get("else", {})
+    kept = {key: part for key, part in definition.items() if key not in ("if", "then", "else")} | otherwise
+    return {key: _without_exceptions(part) for key, part in kept.items()}
 
 
 def _text_faults(path: KeyPath, text: str, user_data_limit_bytes: int) -> Iterator[tuple[str, str]]:
