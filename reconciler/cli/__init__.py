@@ -30,7 +30,7 @@ def invoke(arguments: Sequence[str]) -> int:
 
     from reconciler.cli.app import app  # noqa: PLC0415
     from reconciler.cli.screen import complain  # noqa: PLC0415
-    from reconciler.errors import HivequeenError  # noqa: PLC0415
+    from reconciler.errors import HivequeenError, Interrupted  # noqa: PLC0415
 
     # Usage errors would exit with 2, which means "changes pending" here. Their base is click's or a copy of it, by Typer's release.
     usage_error: Any = typer.BadParameter.__mro__[2]
@@ -40,7 +40,7 @@ def invoke(arguments: Sequence[str]) -> int:
         if "--debug" in arguments:
             raise
         complain(trouble.message, trouble.remedy)
-        return 1
+        return 130 if isinstance(trouble, Interrupted) else 1
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:

@@ -1,6 +1,7 @@
 """`launch`: a new environment, by the smallest file that declares it."""
 
 import re
+import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -108,7 +109,9 @@ def assign(tree: dict[str, Any], assignment: str) -> None:
     document = read_document(f"value: {text}".encode(), file="--set")
     if not document.is_readable or document.findings:
         why = "; ".join(finding.message for finding in document.findings)
-        raise typer.BadParameter(f"--set {assignment}: {why}")
+        quoted = shlex.quote(f'{key}="{text}"')  # the shell takes one pair of quotes away
+        way = f"; to mean text: --set {quoted}" if document.doubtful else ""
+        raise typer.BadParameter(f"--set {assignment}: {why}{way}")
     *path, last = key.split(".")
     inner = tree
     for part in path:
@@ -122,8 +125,17 @@ def text_of(tree: dict[str, Any], parent: bytes) -> bytes:
     """The file; with the line for editors that the parent has, if it has one."""
     import yaml  # noqa: PLC0415 - as above
 
+    from reconciler.document import is_plain_text  # noqa: PLC0415 - as above
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes whatever some reader of YAML takes for something else than text: 1e3, yes, 12:30."""
+
+        def represent_str(self, text: str) -> yaml.ScalarNode:
+            return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_plain_text(text) else "'")
+
+    Dumper.add_representer(str, Dumper.represent_str)
     line = _SCHEMA_LINE.match(parent)
-    written: str = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=_LINES_MAX)
+    written: str = yaml.dump(tree, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_LINES_MAX)
     return (line[0] + b"\n" if line else b"") + written.encode()
 
 

@@ -85,6 +85,26 @@ class TestLaunch:
             "    instance_type:\n    - r7i.large\n    - r6i.large\n    attributes:\n      title: 'a: b'\n  worker: null\n"
         )
 
+    def test_a_commit_that_looks_like_a_number_is_one_all_the_same(self, source: GitSource, jessica: Person) -> None:
+        named = ("--branch", "1e10", "--set", 'commit="123e456"')
+        assert hivequeen(jessica, "launch", "search", "--from", "production", *named, "--yes") == 0
+        assert content(source, "search.yml").endswith("branch: '1e10'\ncommit: '123e456'\n")
+
+    def test_ctrl_c_while_it_is_pushed_says_how_to_see_what_came_of_it(
+        self, source: GitSource, jessica: Person
+    ) -> None:
+        hook = source.path / "hooks" / "post-receive"
+        hook.parent.mkdir()
+        hook.write_text("#!/bin/sh\nkill -INT -$(ps -o sid= -p $$ | tr -d ' ')\n")
+        hook.chmod(0o755)
+        launch = ("launch", "search", "--from", "production", "--yes", "--repository", str(jessica.directory))
+        command = [sys.executable, "-m", "reconciler", *launch]
+        done = subprocess.run(command, start_new_session=True, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 130
+        said = " ".join(done.stderr.split())
+        assert f"the commit {source.tip[:8]} may or may not be on origin/main" in said
+        assert f"git branch -r --contains {source.tip[:8]}" in said
+
     def test_the_line_for_editors_is_taken_over_from_the_parent(self, source: GitSource, jessica: Person) -> None:
         line = "# yaml-language-server: $schema=../schemas/environment.schema.json\n"
         jessica.push("production.yml", line + PRODUCTION)
@@ -124,6 +144,7 @@ class TestLaunch:
             (("search", "--from", "production", "--set", "roles.web"), ("--set roles.web:", "roles.web.count=2")),
             (("search", "--from", "production", "--set", "owner.name=x"), ("owner is a value already",)),
             (("search", "--from", "production", "--set", "branch=[a"), ("--set branch=[a:",)),
+            (("search", "--from", "production", "--set", "commit=123e456"), ("--set 'commit=\"123e456\"'",)),
             (("search", "--from", "production", "--set", "extends=checkout"), ("say --from",)),
             (("search", "--from", "production", "--ttl", "soon"), ("search.yml:", "soon")),
             (("search", "--from", "production", "--branch", "a..b"), ("search.yml:", "a..b")),
