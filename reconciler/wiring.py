@@ -34,6 +34,7 @@ from reconciler.daemon.service import Service
 from reconciler.daemon.snapshots import Snapshots, file_beside
 from reconciler.daemon.systemd import Notify
 from reconciler.daemon.teller import Teller
+from reconciler.daemon.touched import from_history
 from reconciler.daemon.wakes import Wakes
 from reconciler.daemon.watch import SourceWatch
 from reconciler.enroll.first_boot import FirstBoot
@@ -281,6 +282,7 @@ class Daemon:
             passes=self._wakes,
             latest=self._latest,
             progress_age_s=lambda: self._progress.age_s,
+            touched=from_history(adapters.repository, self._settings.repository.path),
         )
         return ControlSocket(self._settings.control, desk.answer)
 

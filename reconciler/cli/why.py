@@ -80,13 +80,15 @@ def _statement(one: Document, now: str, *, is_first: bool) -> None:
 
 
 def _origin(one: Document) -> str:
-    """`count, environments.d/checkout.yml:12 at 3f2a91c0 by Jessica <jessica@example.com>`."""
+    """`rule count, environments.d/checkout.yml:12 at 3f2a91c0 by Jessica <jessica@example.com>`."""
     where = f"{one['file']}:{one['line']}" if one["file"] else ""
-    at = f"at {one['revision'][:SHORT]}" if one["revision"] else ""
+    at = f"at {one['commit'][:SHORT]}" if one["commit"] else ""
     by = f"by {one['author']}" if one["author"] else ""
-    commit = " ".join(part for part in (where, at, by) if part)
+    asked = " ".join(part for part in (where, at, by) if part)
+    applied = f"applied with {one['revision'][:SHORT]}" if one["revision"] and not one["commit"] else ""
     is_named = not one["actor"] or one["actor"] == one["author"] or one["actor"] in one["text"]
-    return ", ".join(part for part in (_rule(one), commit, "" if is_named else f"asked for by {one['actor']}") if part)
+    actor = "" if is_named else f"asked for by {one['actor']}"
+    return ", ".join(part for part in (_rule(one), asked, applied, actor) if part)
 
 
 def _rule(one: Document) -> str:

@@ -20,6 +20,7 @@ from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Pass, Scope
 from reconciler.ports import Clock, Journal
 from reconciler.report import views
+from reconciler.report.statements import Touched, nobody_knows
 from reconciler.report.why import why
 from reconciler.review.codec import encode
 from reconciler.settings import Settings
@@ -47,6 +48,7 @@ class Desk:
         passes: Passmaker,
         latest: Latest,
         progress_age_s: Callable[[], float],
+        touched: Touched = nobody_knows,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -55,6 +57,7 @@ class Desk:
         self._passes = passes
         self._latest = latest
         self._progress_age_s = progress_age_s
+        self._touched = touched
 
     def answer(  # noqa: C901, PLR0911, PLR0912 - one arm for each request
         self, request: Request, actor: str, tell: Callable[[str], None]
@@ -78,7 +81,7 @@ class Desk:
             case requests.AskShow(target=target):
                 return views.show(target, self._latest.whole, self._journal, self._clock.now())
             case requests.AskWhy(target=target):
-                return why(target, self._latest.whole, self._journal, self._clock.now())
+                return why(target, self._latest.whole, self._journal, self._clock.now(), self._touched)
             case requests.AskEvents(environment=environment, limit=limit):
                 return self._events(environment, limit)
             case requests.Approve(target=target):

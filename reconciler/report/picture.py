@@ -6,7 +6,7 @@ from datetime import datetime
 from reconciler.errors import Stalled
 from reconciler.model.conditions import Condition, ConditionType
 from reconciler.model.desired import Environment, Json
-from reconciler.model.memory import Memory
+from reconciler.model.memory import Ending, Memory
 from reconciler.model.names import EnvironmentName, NodeName
 from reconciler.model.observed import Node, ObservedEnvironment
 from reconciler.model.passes import Pass
@@ -124,6 +124,13 @@ class Picture:
         """Likewise."""
         found = [holds.approval_document(one) for one in self.memory.approvals]
         return [one for one in found if environment is None or not one["environments"] or environment in _names(one)]
+
+    @property
+    def endings(self) -> Sequence[Ending]:
+        """Of everything that is to go."""
+        plans = self.made.plan.environments if self.made and self.made.plan else ()
+        found = [*(plan.ending for plan in plans), *(known.ending for known in self.memory.environments.values())]
+        return [one for one in found if one is not None]
 
     def ending(self, name: EnvironmentName) -> Document | None:
         known, plan = self.memory.environments.get(name), self.plan(name)

@@ -1,24 +1,26 @@
 """What `hivequeen why` says: one statement for each thing that is so, done, awaited or held, with its rule and origin."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from reconciler.model.actions import Action, Reason
+from reconciler.model.commits import Commit
 from reconciler.model.conditions import Event
 from reconciler.model.event_kinds import EventKind
 from reconciler.model.findings import Origin
-from reconciler.model.memory import Memory
+from reconciler.model.memory import Ending
 from reconciler.model.names import RevisionId
-from reconciler.model.passes import Pass
 from reconciler.model.plan import Blocked, Guard
 from reconciler.report.documents import Document, moment
 from reconciler.report.sentences import would_do
 
 SHORT: Final = 8  # digits of a revision in a reason's text
+_ENDINGS: Final = (EventKind.ENDING_BEGAN, EventKind.TEARDOWN_BEGAN, EventKind.TORN_DOWN)
 
 
 class Topic(StrEnum):
@@ -51,8 +53,10 @@ class Statement:
     text: str
     rule: str = ""
     origin: Origin | None = None
-    revision: RevisionId | None = None  # perhaps only its first digits
-    actor: str = ""  # who is behind it, where that is not the revision's author
+    revision: RevisionId | None = (
+        None  # that it applied with, or the commit that ends it; perhaps only its first digits
+    )
+    actor: str = ""  # who asked for it, where that is not the commit's author
     live: str = ""
     wanted: str = ""
     since: datetime | None = None
@@ -61,29 +65,47 @@ class Statement:
     details: tuple[str, ...] = ()  # what a hold holds, one thing each
 
 
-class Authors:
-    """Who made which revision, as far as passes and events have told."""
+# Of files, as an origin names them, the newest commit up to a revision that touched each; those that cannot be told
+# are left out.
+Touched: TypeAlias = Callable[[RevisionId, frozenset[str]], Mapping[str, Commit]]
 
-    def __init__(self, made: Pass | None, memory: Memory, events: Iterable[Event]) -> None:
-        known: dict[str, str] = {
-            event.revision[:SHORT]: event.actor
+
+def nobody_knows(_revision: RevisionId, _files: frozenset[str]) -> Mapping[str, Commit]:
+    """`Touched` where there is no history to ask."""
+    return {}
+
+
+class Commits:
+    """Who is behind a statement: the newest commit that touched its file. The one that applies may be anybody's."""
+
+    def __init__(
+        self, statements: Iterable[Statement], touched: Touched, endings: Iterable[Ending], events: Iterable[Event]
+    ) -> None:
+        files: dict[RevisionId, set[str]] = defaultdict(set)
+        for one in statements:
+            if one.origin is not None and one.revision is not None and len(one.revision) > SHORT:
+                files[one.revision].add(one.origin.file)
+        self._touched = {revision: touched(revision, frozenset(names)) for revision, names in files.items()}
+        # Who deleted a file is no part of what is declared, but of its ending.
+        self._endings = {
+            event.revision[:SHORT]: (event.revision, event.actor)
             for event in events
-            if event.kind == EventKind.REVISION_APPLIED and event.revision and event.actor
+            if event.kind in _ENDINGS and event.revision and event.actor
         }
-        for environment in memory.environments.values():
-            if environment.ending is not None and environment.ending.author:
-                known[environment.ending.revision[:SHORT]] = environment.ending.author
-        if made is not None and made.commit is not None:
-            known[made.commit.revision[:SHORT]] = made.commit.author
-        self._known: Mapping[str, str] = known
+        self._endings.update((one.revision[:SHORT], (one.revision, one.author)) for one in endings)
 
-    def of(self, revision: RevisionId | None) -> str:
-        """ "" where nobody knows."""
-        return self._known.get(revision[:SHORT], "") if revision else ""
+    def behind(self, statement: Statement) -> tuple[RevisionId | None, str]:
+        """The commit and its author; None and "" where they cannot be told."""
+        if statement.revision is None:
+            return None, ""
+        if statement.origin is None:
+            return self._endings.get(statement.revision[:SHORT], (None, ""))
+        found = self._touched.get(statement.revision, {}).get(statement.origin.file)
+        return (found.revision, found.author) if found is not None else (None, "")
 
 
-def statement_document(statement: Statement, authors: Authors) -> Document:
-    origin = statement.origin
+def statement_document(statement: Statement, commits: Commits) -> Document:
+    origin, (commit, author) = statement.origin, commits.behind(statement)
     return {
         "topic": statement.topic.value,
         "text": statement.text,
@@ -91,7 +113,8 @@ def statement_document(statement: Statement, authors: Authors) -> Document:
         "file": origin.file if origin else None,
         "line": origin.line if origin else None,
         "revision": statement.revision,
-        "author": authors.of(statement.revision) or None,
+        "commit": commit,
+        "author": author or None,
         "actor": statement.actor or None,
         "live": statement.live or None,
         "wanted": statement.wanted or None,

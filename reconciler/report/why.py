@@ -18,7 +18,7 @@ from reconciler.report import documents
 from reconciler.report.documents import Document
 from reconciler.report.picture import Picture
 from reconciler.report.sentences import day
-from reconciler.report.statements import Authors, Statement, Topic, statement_document
+from reconciler.report.statements import Commits, Statement, Topic, Touched, nobody_knows, statement_document
 from reconciler.report.why_environment import environment_statements
 from reconciler.report.why_node import node_statements, node_summary
 
@@ -28,11 +28,12 @@ EVENTS_SHOWN: Final = 5
 NOBODY_LOOKED: Final = "what EC2 and Chef say now, and what the next pass would do: only the journal was read"
 
 
-def why(target: str, made: Pass | None, journal: Journal, now: datetime) -> Document:
+def why(target: str, made: Pass | None, journal: Journal, now: datetime, touched: Touched = nobody_knows) -> Document:
     """Of an environment by its name, or of a node by any unique part of its name or id; also of one that is gone.
 
     Args:
         made: the newest picture of everything, or None.
+        touched: asked once for each revision that something applied with.
 
     Raises:
         Stalled: nothing, or more than one node, is meant.
@@ -48,7 +49,7 @@ def why(target: str, made: Pass | None, journal: Journal, now: datetime) -> Docu
         about = _about(node, about)
         statements = tuple(node_statements(environment, node, picture, about, now))
         summary, is_there = node_summary(node, picture.node(environment, node), picture, about)
-    authors = Authors(made, picture.memory, told)
+    commits = Commits(statements, touched, picture.endings, told)
     return {
         "at": documents.moment(now),
         "environment": environment,
@@ -56,7 +57,7 @@ def why(target: str, made: Pass | None, journal: Journal, now: datetime) -> Docu
         "is_there": is_there,
         "summary": summary,
         "missing": list[Json](_missing(made)),
-        "statements": [statement_document(one, authors) for one in _in_order(statements)],
+        "statements": [statement_document(one, commits) for one in _in_order(statements)],
         "events": documents.event_documents(about[-EVENTS_SHOWN:]),
     }
 

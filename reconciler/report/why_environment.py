@@ -40,16 +40,17 @@ def environment_statements(name: EnvironmentName, picture: Picture, now: datetim
     yield from _declaration(name, picture)
     yield from _ending(name, picture)
     yield from holds(name, picture, plan)
-    if declared is not None:
+    if declared is not None and (plan is None or plan.is_declared):
         if plan is not None and plan.expires_at is not None and plan.expires_at > now:
             yield _expiry(declared, plan.expires_at, picture)
         yield from _roles(declared, picture, plan)
-        for finding in declared.violations:
+        for finding in (violation.finding for violation in declared.violations):
             yield Statement(
                 topic=Topic.POLICY,
                 text=f"{finding.message}: it may not grow, and what runs is kept well",
                 rule="policy",
                 origin=finding.origin,
+                revision=picture.made.revision if picture.made else None,
                 remedy=finding.remedy,
             )
     if plan is not None:
@@ -164,20 +165,22 @@ def _ending(name: EnvironmentName, picture: Picture) -> Iterator[Statement]:
     """While the grace lasts its hold says it all."""
     known, plan = picture.memory.environments.get(name), picture.plan(name)
     ending = (known.ending if known else None) or (plan.ending if plan else None)
-    if ending is None or (plan is not None and any(one.guard is Guard.GRACE for one in plan.blocked)):
+    if plan is not None and any(one.guard is Guard.GRACE for one in plan.blocked):
         return
-    said = next(
-        (one for one in picture.conditions if (one.environment, one.type) == (name, ConditionType.ENDING)), None
-    )
-    is_told = said is not None and said.is_true
+    true = {one.type: one for one in picture.conditions if one.environment == name and one.is_true}
+    said = true.get(ConditionType.ENDING) or true.get(ConditionType.EXPIRED)  # this alone once nothing is left
+    if ending is None:
+        if said is not None:  # a commit brought it whose date had passed already
+            yield Statement(topic=Topic.ENDING, text=said.message, rule="expired", since=said.since, remedy=said.remedy)
+        return
     yield Statement(
         topic=Topic.ENDING,
-        text=said.message if said and is_told else f"{ending.why} ({ending.revision[:8]})",
+        text=said.message if said is not None else f"{ending.why} ({ending.revision[:8]})",
         rule="teardown",
         revision=ending.revision,
         actor=ending.author,
         since=known.teardown_began_at if known and known.teardown_began_at else ending.at,
-        remedy=said.remedy if said and is_told else "",
+        remedy=said.remedy if said is not None else "",
         details=tuple(
             f"{item.kind} {item.name}: {f'seen gone {at:%H:%M:%S} UTC' if at else 'still there'}"
             for item, at in in_order(ending.items)

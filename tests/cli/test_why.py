@@ -21,7 +21,7 @@ from reconciler.model.plan import Blocked, EnvironmentPlan, Guard
 from reconciler.report.why import NOBODY_LOOKED, why
 from tests.cli.scene import ScriptedDaemon, write_settings
 from tests.cli.test_terminal import on_terminal
-from tests.report.test_why import COMMIT, HELD, LATER, launched, tell
+from tests.report.test_why import COMMIT, HELD, LATER, TOUCHING, launched, tell, touched
 from tests.report.world import BECAUSE, CHECKOUT, JESSICA, NOON, REVISION, desired, environment, made, node, terminate
 
 Captured = pytest.CaptureFixture[str]
@@ -50,7 +50,7 @@ def held(journal: SqliteJournal) -> Any:
     launched(journal)
     hold = replace(HELD, actor="maria", until=datetime(2026, 11, 24, tzinfo=UTC))
     plan = EnvironmentPlan(name=CHECKOUT, blocked=(hold,))
-    return why(node(1).name, tell(journal, made(plan, commit=COMMIT)), journal, LATER)
+    return why(node(1).name, tell(journal, made(plan, commit=COMMIT)), journal, LATER, touched)
 
 
 def test_each_statement_has_its_origin_its_moments_and_the_way_out(
@@ -63,7 +63,7 @@ def test_each_statement_has_its_origin_its_moments_and_the_way_out(
     assert lines[0] == f"{node(1).name} is ready"
     assert lines[1:6] == [
         "  launched   web.count 1 → 2",
-        f"             rule count, environments.d/checkout.yml:1 at {REVISION[:8]} by {JESSICA}",
+        f"             rule count, environments.d/checkout.yml:1 at {TOUCHING.revision[:8]} by {JESSICA}",
         "             at 2026-11-23 11:50 UTC, 40m ago",
         "             m7i.large of ami-1 in subnet-a",
         "             intent token-1",
@@ -86,7 +86,7 @@ def test_a_topic_is_named_once_and_long_lists_are_cut(
     )
     other = Blocked(guard=Guard.PROTECTED, message="protected", remedy="unprotect")
     plan = EnvironmentPlan(name=CHECKOUT, blocked=(many, other))
-    document = why("checkout", tell(journal, made(plan)), journal, LATER)
+    document = why("checkout", tell(journal, made(plan)), journal, LATER, touched)
     daemon.answers = {requests.AskWhy: document}
     invoke(["--config", str(config), "why", "checkout"])
     text = capsys.readouterr().out
@@ -125,7 +125,7 @@ def test_a_line_fits_the_terminal_and_keeps_its_column(tmp_path: Path, columns: 
         nodes = " ".join(str(InstanceId(f"i-{number:017x}")) for number in range(12))
         plan = EnvironmentPlan(name=CHECKOUT, blocked=(replace(HELD, message=f"these would go: {nodes}"),))
         passed = tell(journal, made(plan, wanted=desired(declared)))
-        daemon.answers = {requests.AskWhy: why("checkout", passed, journal, LATER)}
+        daemon.answers = {requests.AskWhy: why("checkout", passed, journal, LATER, touched)}
         lines = on_terminal(columns, "--config", str(config), "why", "checkout")
     assert max(map(len, lines)) <= columns
     start = next(number for number, line in enumerate(lines) if line.startswith("  held"))

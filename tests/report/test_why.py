@@ -1,6 +1,6 @@
 """Why a node or an environment is as it is: rule, commit, author, file and line, and what ends it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from reconciler.model.facts import (
     TeardownBegan,
     TeardownItems,
 )
-from reconciler.model.findings import Finding, Origin
+from reconciler.model.findings import Finding, Origin, Violation
 from reconciler.model.memory import Approval, Backoff, EndingCause, Item, ItemKind, Removal, Suspension, Trouble
 from reconciler.model.names import ChefName, EnvironmentName, RevisionId
 from reconciler.model.observed import ChefNode, Phase
@@ -43,7 +43,7 @@ from reconciler.model.passes import Failure, Pass
 from reconciler.model.plan import Blocked, Difference, EnvironmentPlan, Guard, Stall, Waiting
 from reconciler.report import conditions, events
 from reconciler.report.sentences import would_do
-from reconciler.report.statements import reason_in
+from reconciler.report.statements import Touched, nobody_knows, reason_in
 from reconciler.report.views import show
 from reconciler.report.why import NOBODY_LOOKED, why
 from tests.report.test_conditions import passes
@@ -71,6 +71,7 @@ from tests.report.world import (
     node,
     observed,
     record,
+    remembering,
     role,
     seen,
     terminate,
@@ -78,7 +79,9 @@ from tests.report.world import (
 
 MINUTE = timedelta(minutes=1)
 LATER = NOON + 30 * MINUTE
-COMMIT = Commit(revision=REVISION, author=JESSICA, subject="Grow", at=NOON)
+TOMAS = "Tomas <tomas@example.com>"
+COMMIT = Commit(revision=REVISION, author=TOMAS, subject="Tidy up elsewhere", at=NOON)
+TOUCHING = Commit(revision=RevisionId("51de" * 10), author=JESSICA, subject="Grow", at=NOON)
 ONE = node(1)
 HELD = Blocked(
     guard=Guard.PRUNE_NODES,
@@ -107,8 +110,19 @@ def tell(journal: SqliteJournal, passed: Pass, at: datetime = NOON) -> Pass:
     return passed
 
 
-def asked(target: str, passed: Pass | None, journal: SqliteJournal, now: datetime = LATER) -> dict[str, Any]:
-    document: dict[str, Any] = why(target, passed, journal, now)
+def touched(revision: RevisionId, files: frozenset[str]) -> Mapping[str, Commit]:
+    """Tomas' commit applies, and Jessica's is the newest that touched the file."""
+    return {FILE.file: TOUCHING} if revision == REVISION and FILE.file in files else {}
+
+
+def asked(
+    target: str,
+    passed: Pass | None,
+    journal: SqliteJournal,
+    now: datetime = LATER,
+    history: Touched = touched,
+) -> dict[str, Any]:
+    document: dict[str, Any] = why(target, passed, journal, now, history)
     conforms("why", document)
     return document
 
@@ -153,6 +167,7 @@ def test_a_node_says_who_asked_for_it_where_and_by_which_commit(journal: SqliteJ
         "file": "environments.d/checkout.yml",
         "line": 1,
         "revision": REVISION,
+        "commit": TOUCHING.revision,
         "author": JESSICA,
         "actor": None,
         "live": None,
@@ -183,7 +198,7 @@ def test_a_launch_whose_event_is_gone_is_known_by_its_intent_and_by_its_tag(jour
     tagged = replace(ONE, instance=replace(ONE.instance, tags={"hivequeen:revision": REVISION}))
     passed = made(EnvironmentPlan(name=CHECKOUT), commit=COMMIT, world=observed(seen(tagged)))
     (known,) = about(asked(ONE.name, passed, journal), "launched")
-    assert (known["revision"], known["author"]) == (REVISION, JESSICA)
+    assert (known["revision"], known["commit"], known["author"]) == (REVISION, None, None)
     journal.record(NOON, IntentOpened(intent=intent()), NodeSeen(record=replace(record(1), intent=intent().token)))
     (known,) = about(asked(ONE.name, passed, journal), "launched")
     assert "the event that said why is not kept" in known["text"]
@@ -216,7 +231,7 @@ def test_a_node_that_drifts_says_live_and_wanted_value_with_the_line_and_waits_i
     document = asked(ONE.name, drifting(), journal)
     (drift,) = about(document, "drift")
     assert (drift["live"], drift["wanted"], drift["file"], drift["line"]) == ("ami-1", "ami-2", FILE.file, 7)
-    assert (drift["revision"], drift["author"]) == (REVISION, JESSICA)
+    assert (drift["commit"], drift["author"]) == (TOUCHING.revision, JESSICA)
     assert [one["text"] for one in about(document, "waiting")] == [
         "it is replaced when its turn comes: one node after the other, the oldest first",
         "web: 2 of 3 nodes to replace",
@@ -378,6 +393,28 @@ def test_of_nothing_and_of_too_much_it_says_what_there_is(journal: SqliteJournal
     assert node(2).name in much.value.remedy
 
 
+def test_where_the_history_cannot_tell_nobody_is_named(journal: SqliteJournal) -> None:
+    """The newest commit is by somebody who never touched the file."""
+    launched(journal)
+    passed = made(EnvironmentPlan(name=CHECKOUT, actions=every_action()), commit=COMMIT)
+    for target in ("checkout", ONE.name):
+        statements = asked(target, passed, journal, history=nobody_knows)["statements"]
+        assert {(one["commit"], one["author"]) for one in statements} == {(None, None)}
+        assert REVISION in {one["revision"] for one in statements}
+
+
+def test_the_history_is_asked_once_for_each_revision(journal: SqliteJournal) -> None:
+    launched(journal)
+    walks: list[tuple[RevisionId, frozenset[str]]] = []
+
+    def walk(revision: RevisionId, files: frozenset[str]) -> Mapping[str, Commit]:
+        walks.append((revision, files))
+        return {}
+
+    asked("checkout", made(EnvironmentPlan(name=CHECKOUT, actions=every_action())), journal, history=walk)
+    assert walks == [(REVISION, frozenset({FILE.file}))]
+
+
 # --- environments ---------------------------------------------------------------------------------------------------
 
 
@@ -395,8 +432,8 @@ def test_every_action_says_its_rule_line_commit_and_author(journal: SqliteJourna
     passed = made(EnvironmentPlan(name=CHECKOUT, actions=every_action()), commit=COMMIT)
     doing = about(asked("checkout", passed, journal), "doing")
     assert len(doing) == len(every_action())
-    assert {(one["rule"], one["file"], one["line"], one["revision"], one["author"]) for one in doing} == {
-        ("count", FILE.file, FILE.line, REVISION, JESSICA)
+    assert {(one["rule"], one["file"], one["line"], one["commit"], one["author"]) for one in doing} == {
+        ("count", FILE.file, FILE.line, TOUCHING.revision, JESSICA)
     }
 
 
@@ -434,7 +471,7 @@ def test_an_ending_in_its_grace_names_the_commit_the_moment_and_the_way_back(jou
     passed = tell(journal, made(plan, wanted=desired(environment(PRODUCTION)), remembered=memory(known=[CHECKOUT])))
     for target in ("checkout", ONE.name):
         (said,) = about(asked(target, passed, journal), "ending")
-        assert (said["revision"], said["actor"], said["until"]) == (DELETION, JESSICA, "2026-11-23T12:05:00Z")
+        assert (said["commit"], said["actor"], said["until"]) == (DELETION, JESSICA, "2026-11-23T12:05:00Z")
         assert said["remedy"] == "to keep it, git revert 9c1d9c1d and push before then"
 
 
@@ -459,9 +496,28 @@ def test_a_teardown_that_goes_on_lists_what_is_gone_and_what_is_still_there(jour
         if told:
             tell(journal, passed)
         (said,) = about(asked("checkout", passed, journal), "ending")
-        assert (said["revision"], said["author"], said["since"]) == (DELETION, JESSICA, "2026-11-23T12:00:00Z")
+        assert (said["commit"], said["author"], said["since"]) == (DELETION, JESSICA, "2026-11-23T12:00:00Z")
         assert said["details"] == ["instance i-1: seen gone 12:01:00 UTC", "chef role checkout-web: still there"]
     assert "it is being torn down since 12:00 UTC: 1 of 2 objects are seen gone" in said["text"]
+
+
+def test_of_what_expired_it_says_that_nothing_is_left_and_counts_no_roles(journal: SqliteJournal) -> None:
+    plan = EnvironmentPlan(name=CHECKOUT, is_declared=False)
+    noted = remembering(ending(EndingCause.EXPIRED))
+    for remembered in (memory(known=[CHECKOUT]), noted):  # when its commit has just come, and from the next pass on
+        if remembered is noted:
+            what = ending(EndingCause.EXPIRED)
+            fact = EnvironmentEnding(
+                environment=CHECKOUT, cause=what.cause, revision=what.revision, author=what.author, file=what.file
+            )
+            journal.record(NOON, RevisionApplied(revision=REVISION, declared=frozenset({CHECKOUT})), fact)
+        passed = tell(journal, made(plan, world=observed(), remembered=remembered))
+        document = asked("checkout", passed, journal)
+        assert document["summary"] == "checkout is not ready (expired): nothing of it is left"
+        (said,) = about(document, "ending")
+        assert said["text"].endswith("; nothing of it is left")
+        assert said["remedy"].startswith("commit a longer ttl or a later expires in environments.d/checkout.yml")
+        assert about(document, "role", "expires") == []
 
 
 def test_an_environment_that_is_gone_shows_its_receipt(journal: SqliteJournal) -> None:
@@ -498,7 +554,7 @@ def test_a_frozen_environment_lists_every_finding(journal: SqliteJournal) -> Non
 
 def test_a_violation_of_the_policy_says_what_it_stops(journal: SqliteJournal) -> None:
     finding = Finding(origin=FILE, message="8 nodes are more than 4", remedy="ask for fewer")
-    declared = replace(environment(), violations=(finding,))
+    declared = replace(environment(), violations=(Violation(finding=finding),))
     (said,) = about(asked("checkout", made(wanted=desired(declared)), journal), "policy")
     assert (said["text"], said["remedy"]) == (
         "8 nodes are more than 4: it may not grow, and what runs is kept well",
@@ -574,7 +630,7 @@ def test_without_a_pass_it_tells_what_the_journal_remembers_and_what_is_missing(
     assert document["missing"] == [NOBODY_LOOKED]
     assert [one["text"] for one in about(document, "held", "waiting")] == [HELD.message, "web: 1 node pending"]
     (declared,) = about(document, "declared")
-    assert (declared["revision"], declared["author"]) == (REVISION, JESSICA)
+    assert (declared["revision"], declared["commit"], declared["author"]) == (REVISION, None, None)
     of_node = asked(ONE.name, None, journal)
     assert of_node["summary"] == f"{ONE.name}: what is remembered of it"
     assert about(of_node, "now")[0]["text"] == "pending when it was last heard of"
