@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-from reconciler.document import Document
+from reconciler.document import Document, KeyPath
 from reconciler.model.desired import (
     Environment,
     Image,
@@ -35,13 +35,12 @@ def missing(document: Document, merged: Merged, *, told: Collection[Finding] = (
     """
     misspelt = {key for key in (*_REQUIRED, *_ROLE_REQUIRED) if any(f'"{key}"' in fault.remedy for fault in told)}
     parent = document.tree.get("extends")
+    if parent is not None and not isinstance(parent, str):
+        return  # what that file would give is anyone's guess
     for key in _REQUIRED:
         if key not in merged.top.tree and key not in misspelt:
-            yield Finding(
-                origin=document.origin(),
-                message=f"{key} is missing",
-                remedy=f"add it; it is not inherited from {parent}" if parent and key in NOT_INHERITED else "add it",
-            )
+            remedy = f"add it; it is not inherited from {parent}" if parent and key in NOT_INHERITED else "add it"
+            yield _lacking(document, (key,), document.origin(), f"{key} is missing", remedy)
     schedule = merged.top.tree.get("schedule")
     if isinstance(schedule, dict):
         for message, remedy in schedule_lacks(schedule):
@@ -53,35 +52,59 @@ def missing(document: Document, merged: Merged, *, told: Collection[Finding] = (
             message="there is no role",
             remedy="declare at least one under roles, such as web",
         )
-    if len(roles) > _ROLES_MAX:
-        yield Finding(
-            origin=document.origin(("roles",)),
-            message=f"{len(roles)} roles are declared or inherited, at most {_ROLES_MAX} are allowed",
-            remedy="remove some",
-        )
     for role, layer in roles.items():
         origin = document.origin(("roles", role))
         where = f"under roles.{role} or defaults{f', here or in {parent}' if parent else ''}"
-        for message, remedy in _role_lacks(role, layer.tree, where, misspelt):
-            yield Finding(origin=origin, message=message, remedy=remedy)
+        for path, message, remedy in _role_lacks(role, layer.tree, where, misspelt):
+            yield _lacking(document, path, origin, message, remedy)
+    yield from _too_many(document, roles)
+
+
+def _lacking(document: Document, path: KeyPath, origin: Origin, message: str, remedy: str) -> Finding:
+    """That nothing stands at `path`; where this very file removes it, that line is what is wrong."""
+    for place in (path, ("defaults", *path[2:])) if path[0] == "roles" else (path,):
+        if null := _null_on_the_way(document.tree, place):
+            origin = document.origin(null)
+            remedy = f"null removes {'.'.join(map(str, null))} here; give it a value, or delete the null"
+            break
+    return Finding(origin=origin, message=message, remedy=remedy)
+
+
+def _null_on_the_way(tree: Mapping[str, Json], path: KeyPath) -> KeyPath | None:
+    value: Json = dict(tree)
+    for depth, key in enumerate(path, start=1):
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[str(key)]
+        if value is None:
+            return path[:depth]
+    return None
 
 
 def _role_lacks(
     role: str, tree: Mapping[str, Json], where: str, misspelt: Collection[str]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[KeyPath, str, str]]:
     for key in _ROLE_REQUIRED:
         if key not in tree and key not in misspelt:
-            yield f"roles.{role} has no {key}", f"add it {where}"
+            yield ("roles", role, key), f"roles.{role} has no {key}", f"add it {where}"
     parts = {"image": ("owner", "name"), "root_volume": ("size",)}
     for key, wanted in parts.items():
         value = tree.get(key)
         if isinstance(value, dict):
             for part in wanted:
                 if part not in value:
-                    yield f"roles.{role}.{key} has no {part}", f"add it {where}"
-    tags = tree.get("tags")
-    if isinstance(tags, dict) and len(tags) > _TAGS_MAX:
-        yield f"roles.{role} has {len(tags)} tags, at most {_TAGS_MAX} are allowed", "remove some"
+                    yield ("roles", role, key, part), f"roles.{role}.{key} has no {part}", f"add it {where}"
+
+
+def _too_many(document: Document, roles: Mapping[str, Layer]) -> Iterator[Finding]:
+    if len(roles) > _ROLES_MAX:
+        message = f"{len(roles)} roles are declared or inherited, at most {_ROLES_MAX} are allowed"
+        yield Finding(origin=document.origin(("roles",)), message=message, remedy="remove some")
+    for role, layer in roles.items():
+        tags = layer.tree.get("tags")
+        if isinstance(tags, dict) and len(tags) > _TAGS_MAX:
+            message = f"roles.{role} has {len(tags)} tags, at most {_TAGS_MAX} are allowed"
+            yield Finding(origin=document.origin(("roles", role)), message=message, remedy="remove some")
 
 
 def holding_themselves(name: EnvironmentName, document: Document, merged: Merged) -> Iterator[Finding]:

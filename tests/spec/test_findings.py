@@ -184,7 +184,22 @@ def test_sound_files_have_no_findings() -> None:
         ),
         (
             "extends: production\nowner: me\ndefaults: {image: null}\nroles:\n  web: {image: ami-01234567}\n  worker: {}",
-            "6: roles.worker has no image (add it under roles.worker or defaults, here or in production)",
+            "3: roles.worker has no image (null removes defaults.image here; give it a value, or delete the null)",
+        ),
+        (
+            "extends: production\nowner: me\nroles:\n  web:\n    tags: {a: b}\n    count: null",
+            "6: roles.web has no count (null removes roles.web.count here; give it a value, or delete the null)",
+        ),
+        (
+            "extends: production\nowner: me\nbranch: null",
+            "3: branch is missing (null removes branch here; give it a value, or delete the null)",
+        ),
+        (
+            "extends: [production]\nowner: me",
+            (
+                "1: extends must be the name of an environment or template without its ending, such as production or "
+                "_base, not a list"
+            ),
         ),
         (
             "extends: production\nowner: me\nchef_environment: production",
