@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.cli.validate import readable_settings, reckoner, user_data_limit
 from reconciler.errors import Stalled
+from reconciler.model.findings import new_findings
 from reconciler.model.names import BlobId, EnvironmentName
 
 if TYPE_CHECKING:
     from reconciler.adapters.worktree import Clone, Edit, Snapshot
     from reconciler.model.desired import Desired, Environment
-    from reconciler.model.findings import Finding
+    from reconciler.model.findings import Violation
 
 ENDINGS: Final = (".yml", ".yaml")
 
@@ -117,17 +118,19 @@ def require_declared(name: EnvironmentName, desired: "Desired") -> "Environment"
     return environment
 
 
-def require_valid(name: EnvironmentName, desired: "Desired", *, tolerated: "Collection[Finding]" = ()) -> "Environment":
+def require_valid(
+    name: EnvironmentName, desired: "Desired", *, tolerated: "Collection[Violation]" = ()
+) -> "Environment":
     """Likewise, and within the policy.
 
     Args:
-        tolerated: violations of the policy that were there before.
+        tolerated: violations of the policy that were there before, and may be as bad as they were.
 
     Raises:
         Stalled: as above.
     """
     environment = require_declared(name, desired)
-    known = {violation.message for violation in tolerated}
-    if violations := [violation for violation in environment.violations if violation.message not in known]:
-        raise Stalled("\n".join(map(str, violations)), remedy="nothing was committed: the daemon would not let it grow")
+    found = [violation.finding for violation in environment.violations]
+    if worse := new_findings(found, [violation.finding for violation in tolerated]):
+        raise Stalled("\n".join(map(str, worse)), remedy="nothing was committed: the daemon would not let it grow")
     return environment

@@ -7,6 +7,7 @@ or, beside `not`, one that follows the key's name.
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -68,6 +69,16 @@ _Validator: Final = extend(  # type: ignore[no-untyped-call] # jsonschema leaves
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """One thing that somebody else's schema does not allow."""
+
+    path: KeyPath
+    text: str  # as the schema says it itself, or in its terms; it begins with the path
+    keyword: str  # of JSON Schema: "maximum"
+    value: Any  # what stands at the path
+
+
 class Schema:
     """One compiled schema. Checking is thread-safe."""
 
@@ -113,8 +124,8 @@ class Schema:
         for error in self._validator.iter_errors(tree):
             yield from self._faults(error, unchecked, written)
 
-    def objections(self, tree: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-        """Where the values are not as somebody else's schema wants them, and how: as it says itself, or in its terms.
+    def objections(self, tree: Mapping[str, Any]) -> Iterator[Objection]:
+        """Where the values are not as somebody else's schema wants them.
 
         Raises:
             RecursionError: the schema refers to itself without end.
@@ -122,7 +133,12 @@ class Schema:
         for error in self._validator.iter_errors(tree):
             path: KeyPath = tuple(error.absolute_path)
             text = _objection(error)
-            yield path, f"{dotted(path)}: {text}" if path else text
+            yield Objection(
+                path=path,
+                text=f"{dotted(path)}: {text}" if path else text,
+                keyword=str(error.validator),
+                value=error.instance,
+            )
 
     def _faults(
         self, error: ValidationError, unchecked: Collection[KeyPath], written: Mapping[KeyPath, str]

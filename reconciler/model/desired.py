@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TypeAlias, Union
 
-from reconciler.model.findings import Finding, Origin
+from reconciler.model.findings import Finding, Origin, Violation
 from reconciler.model.names import ChefName, EnvironmentName, ImageId, RevisionId, RoleName
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
@@ -111,7 +111,7 @@ class Environment:
     lifetime: Lifetime = Lifetime()
     chef_environment: ChefName | None = None  # an existing one, used read-only; None: `{name}` is generated
     roles: Mapping[RoleName, Role]
-    violations: tuple[Finding, ...] = ()  # of the policy, sorted: they block growth, never healing
+    violations: tuple[Violation, ...] = ()  # of the policy, sorted: they block growth, never healing
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
     @property

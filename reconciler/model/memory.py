@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
+from reconciler.model import tags
 from reconciler.model.names import (
     EnvironmentName,
     ImageId,
@@ -36,6 +37,18 @@ class LaunchParameters:
     root_volume_type: str | None
     user_data: str  # rendered text, not base64
     tags: tuple[tuple[str, str], ...]  # sorted
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """By the names that drift uses."""
+        return {
+            "image": self.image,
+            "security_groups": " ".join(sorted(self.security_groups)),
+            "instance_profile": self.instance_profile or "",
+            "instance_type": self.instance_type,
+            "subnets": self.subnet,
+            "user_data": dict(self.tags).get(tags.SPEC, ""),
+        }
 
 
 class IntentState(StrEnum):

@@ -12,7 +12,7 @@ from typing import Final
 from reconciler.model.actions import Action
 from reconciler.model.cost import Cost
 from reconciler.model.desired import Desired, Environment
-from reconciler.model.findings import Finding
+from reconciler.model.findings import Finding, new_findings
 from reconciler.model.names import EnvironmentName, InstanceId, RevisionId
 from reconciler.model.plan import EnvironmentPlan, Guard, Stall
 from reconciler.plan.drift import Drift
@@ -109,7 +109,7 @@ class Review:
     at: datetime  # when the world looked so
     is_assumed: bool  # nobody looked: the base is taken to run exactly as declared
     environments: tuple[EnvironmentReview, ...]  # that the change does something to, sorted by name
-    findings: tuple[tuple[Finding, bool], ...]  # of the head, sorted; whether the base has it not
+    findings: tuple[tuple[Finding, bool], ...]  # of the head, sorted; whether the base lacks it, or has it less badly
     stops: tuple[Stop, ...]
     before: Cost  # of all environments
     after: Cost
@@ -159,17 +159,14 @@ def review(base: Side, head: Side, snapshot: Snapshot, price: Price) -> Review:
         _review_one(name, old, new, (plans[0].get(name), plans[1].get(name)), price=price, grace=grace)
         for name in names
     ]
-    known = {(one.origin.file, one.message) for one in base.desired.findings}
+    worse = new_findings(head.desired.findings, base.desired.findings)
     return Review(
         base=base.desired.revision,
         head=head.desired.revision,
         at=snapshot.at,
         is_assumed=snapshot.is_assumed,
         environments=tuple(one for one in reviews if one is not None),
-        findings=tuple(
-            (one, (one.origin.file, one.message) not in known)  # its line may have moved
-            for one in head.desired.findings
-        ),
+        findings=tuple((one, one in worse) for one in head.desired.findings),
         stops=snapshot.stops,
         before=_total(old.desired, old.desired, price),
         after=_total(new.desired, old.desired, price),

@@ -126,7 +126,7 @@ def _only(desired: Desired, path: Path) -> Desired:
     own = {finding for finding in desired.findings if finding.origin.file == str(path)}
     environment = desired.environments.get(name)
     blocking = set(frozen.findings) if frozen and not frozen.is_trace else set()
-    violated = set(environment.violations) if environment else set()
+    violated = {violation.finding for violation in environment.violations} if environment else set()
     return Desired(
         revision=desired.revision,
         environments=MappingProxyType({name: environment} if environment else {}),

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from reconciler.model.desired import Desired, Environment, Frozen
-from reconciler.model.findings import Finding
+from reconciler.model.findings import Finding, Violation
 from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.policy import Policy
 from reconciler.ports import TreeEntry
@@ -90,7 +90,7 @@ class SpecReader:
                 frozen[name] = Frozen(name=name, findings=tuple(sorted(faults)))
         findings |= _freeze_clashes(environments, frozen)
         findings |= self._violate_together(environments)
-        findings.update(violation for environment in environments.values() for violation in environment.violations)
+        findings.update(one.finding for environment in environments.values() for one in environment.violations)
         for name, traces in files.folder.traces.items():
             frozen[name] = Frozen(name=name, findings=traces, is_trace=True)
         self._checked = {files.key(stem): file for stem, file in files.checked.items()}
@@ -116,12 +116,13 @@ class SpecReader:
 
     def _violate_together(self, environments: dict[EnvironmentName, Environment]) -> set[Finding]:
         """Totals stand against whatever is not protected: nobody's feature may keep production from growing."""
-        violations = self._judge.judge_all(environments)
+        findings = self._judge.judge_all(environments)
+        violations = {Violation(finding=finding, is_total=True) for finding in findings}
         for name, environment in environments.items() if violations else ():
             if not environment.protected:
                 together = tuple(sorted({*environment.violations, *violations}))
                 environments[name] = replace(environment, violations=together)
-        return set(violations)
+        return set(findings)
 
 
 def _freeze_clashes(

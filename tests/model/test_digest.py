@@ -17,7 +17,7 @@ from reconciler.model.desired import (
     RootVolume,
 )
 from reconciler.model.digest import SPEC_VERSION, content_digest, spec_digest
-from reconciler.model.findings import Finding, Origin
+from reconciler.model.findings import Finding, Origin, Violation
 from reconciler.model.names import ChefName, EnvironmentName, ImageId, RoleName
 
 IMAGE: Image = ImageById(image_id=ImageId("ami-0123456789abcdef0"))
@@ -114,7 +114,7 @@ def test_every_declared_field_of_a_role_touches_it() -> None:
         ({"protected": True}, False),
         ({"suspend": True}, False),
         ({"lifetime": Lifetime(ttl=timedelta(days=1))}, False),
-        ({"violations": (Finding(origin=Origin(file="x.yml", line=1), message="too much"),)}, False),
+        ({"violations": (Violation(finding=Finding(origin=Origin(file="x.yml", line=1), message="too much")),)}, False),
     ],
 )
 def test_what_reaches_the_nodes_of_an_environment_touches_its_roles(

@@ -1,21 +1,36 @@
-"""A finding is one line that editors can jump to."""
+"""Which faults are new: lines move and figures change, and the fault is the same."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from decimal import Decimal
 
-from reconciler.model.findings import Finding, Origin
-
-ORIGIN = Origin(file="environments.d/checkout.yml", line=7)
-ORIGINS = st.builds(Origin, file=st.sampled_from(["a.yml", "b.yml"]), line=st.integers(1, 20))
+from reconciler.model.findings import Finding, Origin, new_findings
 
 
-def test_a_finding_reads_as_file_line_message_and_remedy() -> None:
-    finding = Finding(origin=ORIGIN, message='unknown key "run_lsit"', remedy='did you mean "run_list"?')
-    assert str(finding) == 'environments.d/checkout.yml:7: unknown key "run_lsit" (did you mean "run_list"?)'
-    assert str(Finding(origin=ORIGIN, message="broken")) == "environments.d/checkout.yml:7: broken"
+def fault(line: int, message: str = 'unknown key "bogus"', file: str = "checkout.yml") -> Finding:
+    return Finding(origin=Origin(file=file, line=line), message=message)
 
 
-@given(st.lists(st.builds(Finding, origin=ORIGINS, message=st.sampled_from("xyz")), max_size=8))
-def test_findings_sort_by_file_then_line_as_a_number(findings: list[Finding]) -> None:
-    places = [(finding.origin.file, finding.origin.line) for finding in sorted(findings)]
-    assert places == sorted(places)
+def beyond(figure: int, subject: str = "nodes of checkout", file: str = "checkout.yml") -> Finding:
+    origin = Origin(file=file, line=1)
+    return Finding(origin=origin, message=f"asks for {figure}", subject=subject, excess=Decimal(figure))
+
+
+def test_a_fault_whose_line_moved_is_known() -> None:
+    assert new_findings([fault(7)], [fault(5)]) == []
+    assert new_findings([fault(5, file="other.yml"), fault(5, "another")], [fault(5)]) != []
+
+
+def test_the_same_fault_once_more_is_new_and_the_one_that_stayed_is_not() -> None:
+    assert new_findings([fault(5), fault(6)], [fault(6)]) == [fault(5)]
+    assert new_findings([fault(5), fault(6)], [fault(4)]) == [fault(6)]
+    assert new_findings([fault(5), fault(6)], [fault(7), fault(8)]) == []
+
+
+def test_a_figure_that_grew_is_new_wherever_it_stands_and_one_that_fell_is_not() -> None:
+    assert new_findings([beyond(6)], [beyond(5)]) == [beyond(6)]
+    assert new_findings([beyond(5, file="production.yml")], [beyond(6)]) == []
+    assert new_findings([beyond(5, subject="nodes of staging")], [beyond(6)]) != []
+
+
+def test_each_known_figure_excuses_one() -> None:
+    assert new_findings([beyond(4), beyond(9)], [beyond(10), beyond(5)]) == []
+    assert new_findings([beyond(4), beyond(9)], [beyond(10)]) == [beyond(9)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.cost import Cost
 from reconciler.model.desired import Desired, Environment, Json
-from reconciler.model.findings import Origin
+from reconciler.model.findings import Finding, Origin, new_findings
 from reconciler.model.names import EnvironmentName
 from reconciler.model.policy import Policy
 from reconciler.spec import SpecReader
@@ -143,7 +143,9 @@ def test_a_bound_and_what_is_said_beyond_it(
     desired = judged(policy, files)
     assert lines(desired) == expected
     assert not desired.frozen
-    assert {finding for one in desired.environments.values() for finding in one.violations} == set(desired.findings)
+    assert {broken.finding for one in desired.environments.values() for broken in one.violations} == set(
+        desired.findings
+    )
 
 
 def test_protected_environments_need_no_ttl() -> None:
@@ -175,22 +177,138 @@ def test_cost_is_bounded_by_what_somebody_else_says_it_is() -> None:
     ]
 
 
+UNKNOWN = (
+    "costs is bounded, and no price is known for gp9 volumes in us-east-1 "
+    "(name what the price table holds, or refresh it: hivequeen prices update)"
+)
+
+
 def test_a_price_that_is_not_known_is_said_and_not_guessed() -> None:
-    policy = Policy(monthly_cost_per_environment=300)
-    assert lines(judged(policy, {"production.yml": PRODUCTION}, cost=partly)) == [
-        (
-            "production.yml:10: what a month of production costs is not known, and it is bounded "
-            "(name instance types that the price table holds)"
-        )
+    files = {"production.yml": PRODUCTION}
+    unknown = f"production.yml:10: what a month of production {UNKNOWN}"
+    assert lines(judged(Policy(monthly_cost_per_environment=600), files, cost=partly)) == [unknown]
+    dear = "production.yml:10: a month of production costs at least 600.00, at most 300.00 are allowed"
+    assert lines(judged(Policy(monthly_cost_per_environment=300), files, cost=partly)) == [
+        f"{dear} (ask for fewer or smaller nodes)",
+        unknown,
     ]
 
 
-def test_of_a_total_what_is_known_counts_for_it_costs_that_at_least() -> None:
+def test_an_unknown_price_is_no_way_round_a_total() -> None:
     policy = Policy(monthly_cost_in_total=700, origins={"monthly_cost.total": AT})
-    assert [line.partition(", at most")[0] for line in lines(judged(policy, cost=partly))] == [
-        "hivequeen.yml:40: a month of all environments together costs 800.00"
+    unknown = [
+        f"checkout.yml:4: what a month of checkout {UNKNOWN}",
+        f"production.yml:10: what a month of production {UNKNOWN}",
     ]
-    assert judged(Policy(monthly_cost_in_total=800), cost=partly).findings == ()
+    beyond = "hivequeen.yml:40: a month of all environments together costs at least 800.00"
+    found = lines(judged(policy, cost=partly))
+    assert [*found[:2], found[2].partition(", at most")[0]] == [*unknown, beyond]
+    assert lines(judged(Policy(monthly_cost_in_total=800), cost=partly)) == unknown
+    assert judged(Policy(monthly_cost_in_total=800), cost=nodes).findings == ()
+
+
+def shapes(desired: Desired, name: str = "production") -> list[tuple[str, str, str]]:
+    violations = desired.environments[EnvironmentName(name)].violations
+    return [(shape.role, shape.field, shape.value) for broken in violations for shape in broken.shapes]
+
+
+def test_a_violation_says_which_shape_of_which_role_must_not_come() -> None:
+    files = {"production.yml": PRODUCTION.replace("    count: 2\n", "    count: 2\n    root_volume: {size: 900}\n")}
+    types = judged(Policy(instance_types=("m7i.*",)), files)
+    assert shapes(types) == [("web", "instance_type", "m6i.large"), ("worker", "instance_type", "m6i.large")]
+    assert len(types.environments[EnvironmentName("production")].violations) == 1, "they have the line in common"
+    dear = [
+        ("web", "instance_type", "m7i.large"),
+        ("worker", "instance_type", "m7i.large"),
+        ("worker", "root_volume", ""),
+    ]
+    assert shapes(judged(Policy(monthly_cost_per_environment=1), files, cost=nodes)) == dear
+    assert shapes(judged(Policy(monthly_cost_per_environment=1000), files, cost=partly)) == dear
+
+
+def of_roles(schema: Json) -> Policy:
+    return Policy(schema={"properties": {"roles": {"additionalProperties": schema}}})
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (
+            of_roles({"properties": {"root_volume": {"properties": {"size": {"maximum": 100}}}}}),
+            [("worker", "root_volume", "")],
+        ),
+        (of_roles({"required": ["root_volume"]}), [("web", "", "")]),
+        (
+            of_roles({"properties": {"instance_type": {"items": {"enum": ["m7i.large"]}}}}),
+            [("web", "instance_type", "m6i.large"), ("worker", "instance_type", "m6i.large")],
+        ),
+        (
+            of_roles({"properties": {"instance_type": {"maxItems": 1}}}),
+            [("web", "instance_type", ""), ("worker", "instance_type", "")],
+        ),
+        (Policy(schema={"required": ["ttl"]}), []),
+        (Policy(schema={"properties": {"roles": {"maxProperties": 1}}}), []),
+        (Policy(owner="x"), []),
+        (Policy(nodes_per_environment=1), []),
+        (Policy(nodes_in_total=1), []),
+    ],
+)
+def test_what_is_not_in_a_role_is_about_no_shape(policy: Policy, expected: list[tuple[str, str, str]]) -> None:
+    volume = PRODUCTION.replace("    count: 2\n", "    count: 2\n    root_volume: {size: 900}\n")
+    desired = judged(policy, {"production.yml": volume})
+    assert desired.findings
+    assert shapes(desired) == expected
+
+
+def test_only_what_all_ask_for_together_is_of_the_total() -> None:
+    files = {"checkout.yml": PRODUCTION.replace("protected: true\n", "")}
+    bounds = Policy(
+        nodes_in_total=1, nodes_per_environment=2, monthly_cost_in_total=10_000, monthly_cost_per_environment=3
+    )
+    (checkout,) = judged(bounds, files, cost=nodes).environments.values()
+    assert sorted((broken.is_total, broken.finding.subject) for broken in checkout.violations) == [
+        (False, "cost of checkout"),
+        (False, "nodes of checkout"),
+        (True, "nodes in total"),
+    ]
+    (checkout,) = judged(Policy(monthly_cost_in_total=10_000), files, cost=partly).environments.values()
+    assert [(broken.is_total, broken.shapes) for broken in checkout.violations] == [(True, ())]
+
+
+@pytest.mark.parametrize(
+    ("policy", "bad", "worse"),
+    [
+        (Policy(nodes_per_environment=3), "count: 4", "count: 5"),
+        (Policy(nodes_in_total=3), "count: 4", "count: 5"),
+        (Policy(monthly_cost_per_environment=3), "count: 4", "count: 5"),
+        (Policy(monthly_cost_in_total=3), "count: 4", "count: 5"),
+        (Policy(maximum_ttl=timedelta(days=1)), "count: 4}}\nttl: 3d #", "count: 4}}\nttl: 4d #"),
+        (of_roles({"properties": {"count": {"maximum": 1}}}), "count: 4", "count: 5"),
+        (of_roles({"properties": {"count": {"minimum": 9}}}), "count: 5", "count: 4"),
+        (of_roles({"properties": {"run_list": {"maxItems": 0}}}), "run_list: [a]", "run_list: [a, b]"),
+        (of_roles({"properties": {"run_list": {"minItems": 3}}}), "run_list: [a, b]", "run_list: [a]"),
+    ],
+)
+def test_a_fault_that_is_lessened_is_the_same_fault_and_a_greater_one_is_not(
+    policy: Policy, bad: str, worse: str
+) -> None:
+    def found(web: str) -> tuple[Finding, ...]:
+        text = f"extends: production\nowner: a@example.com\nbranch: main\nroles: {{web: {{{web}}}}}\n"
+        production = PRODUCTION.replace("count: 4", "count: 0").replace("count: 2", "count: 0")
+        return judged(policy, {"production.yml": production, "checkout.yml": text}, cost=nodes).findings
+
+    before, after = found(bad), found(worse)
+    assert before != after
+    assert not new_findings(before, after)
+    assert new_findings(after, before)
+
+
+def test_another_forbidden_text_in_the_same_place_is_the_same_fault() -> None:
+    policy = Policy(schema={"properties": {"branch": {"pattern": "^main$"}}})
+    before = judged(policy)
+    after = judged(policy, {**FILES, "checkout.yml": CHECKOUT.replace("checkout-redesign", "another")})
+    assert before.findings != after.findings
+    assert not new_findings(after.findings, before.findings)
 
 
 def test_the_schema_sees_what_is_merged_and_put_in() -> None:
