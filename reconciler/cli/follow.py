@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import typer
@@ -68,10 +69,10 @@ class Watch:
         return self.until_gone(revision) if is_end else self.until_ready(revision)
 
     def until_ready(self, revision: str) -> int:
-        return self._until(self._verdict_on_readiness, revision, aim="coming up")
+        return self._until(_Wish(revision=revision, before=self._before, is_end=False))
 
     def until_gone(self, revision: str) -> int:
-        return self._until(self._verdict_on_absence, revision, aim="going")
+        return self._until(_Wish(revision=revision, before=self._before, is_end=True))
 
     @property
     def document(self) -> Document:
@@ -89,17 +90,17 @@ class Watch:
             "holds": [{key: hold[key] for key in ("guard", "message", "remedy")} for hold in picture["holds"]],
         }
 
-    def _until(self, verdict: "Callable[[Document, str], int | None]", revision: str, *, aim: str) -> int:
+    def _until(self, wish: "_Wish") -> int:
         code: int | None = None
         try:
             with _view(self._output) as view:
                 pictures = self._pictures(view)
                 while code is None:
                     picture = self._picture_now = next(pictures)
-                    code = verdict(picture, revision)
-                    view.show(self._lines(picture, revision))
+                    code = wish.verdict(picture)
+                    view.show(self._lines(picture, wish))
         except KeyboardInterrupt:
-            screen.note(f"{self._name} goes on {aim}; see: hivequeen show {self._name}")
+            screen.note(f"{self._name} goes on {wish.aim}; see: hivequeen show {self._name}")
             self._code = INTERRUPTED
             return INTERRUPTED
         self._code = code
@@ -153,36 +154,11 @@ class Watch:
         document: Document = answer
         return document
 
-    def _verdict_on_readiness(self, picture: Document, revision: str) -> int | None:
-        environment = picture["environment"]
-        if environment is None or not self._is_read(picture, revision):
-            return None
-        if _is_true(environment, "Ready"):
-            return FINE
-        return self._broken(picture)
-
-    def _verdict_on_absence(self, picture: Document, revision: str) -> int | None:
-        if not self._is_read(picture, revision):
-            return None
-        return FINE if picture["environment"] is None else self._broken(picture)
-
-    def _is_read(self, picture: Document, revision: str) -> bool:
-        """Whether the daemon acts on the commit, or on one after it."""
-        return bool(picture["revision"] == revision or picture["revision"] != self._before)
-
-    def _broken(self, picture: Document) -> int | None:
-        """Whether it takes a person to go on."""
-        if any(hold["guard"] not in _PASSING_GUARDS for hold in picture["holds"]):
-            return HELD
-        if _is_true(picture["environment"], "Suspended"):
-            return HELD
-        return FAILED if _is_true(picture["environment"], "Stalled") else None
-
     # --- what people see ---
 
-    def _lines(self, picture: Document, revision: str) -> list[str]:
-        if not self._is_read(picture, revision):
-            return [f"the daemon has not read {revision[:SHORT]} yet", *_of_installation(picture)]
+    def _lines(self, picture: Document, wish: "_Wish") -> list[str]:
+        if not wish.is_read(picture):
+            return [f"the daemon has not read {wish.revision[:SHORT]} yet", *_of_installation(picture)]
         environment = picture["environment"]
         if environment is None:
             return [] if self._was_there else [f"the daemon does not know {self._name} yet", *_of_installation(picture)]
@@ -237,6 +213,56 @@ def _of_installation(picture: Document) -> Iterator[str]:
     for one in picture["installation"]:
         if one["type"] in ("Degraded", "NotOwner", "Stalled", "Suspended"):
             yield f"{one['type']}: {one['message']}"
+
+
+# --- what is waited for ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What a commit is to bring about."""
+
+    revision: str
+    before: str | None  # the daemon's revision, before there was that commit
+    is_end: bool
+
+    @property
+    def aim(self) -> str:
+        return "going" if self.is_end else "coming up"
+
+    def is_read(self, picture: Document) -> bool:
+        """Whether the daemon acts on the commit, or on one after it.
+
+        Of any other revision only the environment tells: a rival's, pushed just before, cannot have made it so.
+        """
+        if picture["revision"] == self.revision:
+            return True
+        if picture["revision"] in (None, self.before):
+            return False
+        environment = picture["environment"]
+        if environment is None:
+            return self.is_end
+        if self.is_end:
+            return environment["is_declared"] is False or _is_true(environment, "Ending")
+        return environment["is_declared"] is True
+
+    def verdict(self, picture: Document) -> int | None:
+        """The exit code; None: it goes on."""
+        environment = picture["environment"]
+        if not self.is_read(picture):
+            return None
+        if environment is None:
+            return FINE if self.is_end else None
+        return FINE if not self.is_end and _is_true(environment, "Ready") else _broken(picture)
+
+
+def _broken(picture: Document) -> int | None:
+    """Whether it takes a person to go on."""
+    if any(hold["guard"] not in _PASSING_GUARDS for hold in picture["holds"]):
+        return HELD
+    if _is_true(picture["environment"], "Suspended"):
+        return HELD
+    return FAILED if _is_true(picture["environment"], "Stalled") else None
 
 
 # --- the screen -----------------------------------------------------------------------------------------------------

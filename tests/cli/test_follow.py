@@ -22,7 +22,7 @@ Captured = pytest.CaptureFixture[str]
 Document = dict[str, Any]
 
 NAME = EnvironmentName("checkout")
-OLD, NEW = "1" * 40, "2" * 40
+OLD, NEW, RIVAL = "1" * 40, "2" * 40, "3" * 40
 
 
 def condition(kind: str, message: str = "", *, is_true: bool = True, remedy: str = "") -> Document:
@@ -40,9 +40,15 @@ def status(
     waiting: tuple[str, ...] = (),
     holds: tuple[Document, ...] = (),
     installation: tuple[Document, ...] = (),
+    is_declared: bool = True,
 ) -> Document:
     """As the daemon answers, as far as anybody here looks. Without conditions the environment is not there."""
-    environment = {"name": name, "conditions": list(conditions), "waiting": list(waiting)}
+    environment = {
+        "name": name,
+        "conditions": list(conditions),
+        "waiting": list(waiting),
+        "is_declared": is_declared,
+    }
     return {
         "revision": revision,
         "environments": [environment] if conditions else [],
@@ -123,6 +129,30 @@ def test_one_that_was_ready_before_the_commit_is_read_is_not_taken_for_the_new_o
 
 def test_a_later_commit_is_as_good(daemon: ScriptedDaemon) -> None:
     assert watch(daemon, status(READY, revision="3" * 40)).until_ready(NEW) == 0
+
+
+def test_a_rivals_commit_that_was_pushed_just_before_tells_nothing_of_ours(daemon: ScriptedDaemon) -> None:
+    stalled = condition("Stalled", "web keeps failing")
+    ending = status(condition("Ending"), is_declared=False)
+    assert watch(daemon, status(stalled, revision=RIVAL), ending, status()).until_gone(NEW) == 0
+    leaving = status(stalled, READY, revision=RIVAL, is_declared=False)  # what bore the name before
+    assert watch(daemon, leaving, status(COMING), status(READY)).until_ready(NEW) == 0
+
+
+@pytest.mark.parametrize("told", [{"is_declared": False}, {"conditions": ("Ending",)}])
+def test_trouble_after_a_later_commit_is_trouble_where_the_end_has_begun(
+    daemon: ScriptedDaemon, told: Document
+) -> None:
+    conditions = map(condition, ("Stalled", *told.get("conditions", ())))
+    seen = status(*conditions, revision=RIVAL, is_declared=told.get("is_declared", True))
+    assert watch(daemon, seen).until_gone(NEW) == 1
+
+
+def test_a_daemon_that_has_just_begun_and_read_nothing_does_not_say_that_it_is_gone(daemon: ScriptedDaemon) -> None:
+    pauses = Pauses()
+    nothing = {**status(), "revision": None}
+    assert watch(daemon, nothing, status(), pauses=pauses).until_gone(NEW) == 0
+    assert len(pauses.spans) == 1
 
 
 def test_it_goes_on_until_the_environment_is_gone(daemon: ScriptedDaemon, capsys: Captured) -> None:
