@@ -146,10 +146,12 @@ def _planned(terms: "Terms", at: str | None, name: "EnvironmentName | None") -> 
     from reconciler.daemon import answers  # noqa: PLC0415 - as above
     from reconciler.model.passes import Pass, Scope  # noqa: PLC0415 - as above
     from reconciler.review import foresee as foreseen_at  # noqa: PLC0415 - as above
+    from reconciler.review.wording import as_it_was  # noqa: PLC0415 - as above
 
     world = terms.snapshot
     if world is None:
         raise Stalled(UNKNOWN_WORLD, remedy="name one with --snapshot, or compare two revisions with --diff")
+    screen.note(as_it_was(world.at))
     with foresee.revisions(terms) as source:
         desired = source.desired(source.named(at or world.revision or "HEAD"))
         made = foreseen_at(source.side(desired, world.memory), world)

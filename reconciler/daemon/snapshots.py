@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +35,7 @@ def snapshot_of(made: Pass, settings: Settings) -> Snapshot | None:
         region=settings.aws.region,
         rules=settings.rules,
         policy=settings.policy,
-        observed=replace(made.observed, at=made.ended_at),  # as scoped passes have brought it up to date
+        observed=made.observed,  # dated by the last look at everything, though newer ones may have seen parts of it
         memory=made.memory,
         sources=sources_of(made.observed, made.desired),
         stops=tuple(

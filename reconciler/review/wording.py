@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -83,7 +83,11 @@ def risk(one: EnvironmentReview | FieldChange | Step) -> str:
 def world(review: Review) -> str:
     if review.is_assumed:
         return f"Nobody looked at the world: {review.base[:SHORT]} is assumed to run exactly as it declares."
-    return f"Against the world as it was at {review.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+    return as_it_was(review.at)
+
+
+def as_it_was(at: datetime) -> str:
+    return f"Against the world as it was at {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
 
 
 def step(one: Step) -> str:

@@ -16,6 +16,7 @@ from reconciler.model.plan import Guard
 from reconciler.model.policy import Policy
 from reconciler.review import Snapshot, Stop
 from reconciler.review.codec import dump, encode
+from reconciler.review.wording import as_it_was
 from tests.cli.scene import ScriptedDaemon, write_settings
 from tests.daemon.test_latest import made
 from tests.fakes.clock import BEGAN
@@ -184,6 +185,7 @@ def test_at_a_revision_the_whole_plan_is_shown(
     assert plan(None, "checkout", "--at", "feature", "--format", "markdown", *options) == 2
     assert capsys.readouterr().out.startswith("## hivequeen plan: changes are pending\n")
     assert plan(None, "--offline", *options) == 0  # at the revision that was desired
+    assert capsys.readouterr().err == f"{as_it_was(world(source).at)}\n"
 
 
 def test_at_a_revision_that_drops_what_was_applied_all_is_held(

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.daemon.latest import Latest
 from reconciler.daemon.snapshots import Snapshots, snapshot_of
 from reconciler.model.names import EnvironmentName
-from reconciler.model.passes import Pass, Scope
+from reconciler.model.passes import Failure, Pass, Scope
 from reconciler.model.plan import Blocked, Guard, Plan
 from reconciler.review.codec import parse
 from tests.fakes.clock import BEGAN
@@ -62,6 +63,24 @@ def test_what_saw_less_than_everything_becomes_none(world: World) -> None:
     assert snapshot_of(world.reconcile("checkout"), world.settings) is None
     blind = replace(world.reconcile(), observed=None)
     assert snapshot_of(blind, world.settings) is None
+
+
+def test_it_is_dated_by_the_last_look_at_everything_whatever_was_tried_since(world: World) -> None:
+    world.settle()
+    latest = Latest()
+    latest.keep(world.reconcile())
+    seen_at = world.clock.now()
+    world.clock.advance(3600)
+    failure = Failure(stage="observe", message="EC2 is unreachable", remedy="", needs_person=False)
+    now = world.clock.now()
+    latest.keep(
+        Pass(scope=Scope(environments=None, because="resync"), started_at=now, ended_at=now, failures=(failure,))
+    )
+    latest.keep(world.reconcile("checkout"))  # of everything else it saw nothing
+    assert latest.whole is not None
+    found = snapshot_of(latest.whole, world.settings)
+    assert found is not None
+    assert found.at == seen_at
 
 
 def test_what_holds_the_installation_is_kept_and_what_is_of_one_revision_is_not(world: World) -> None:
