@@ -107,10 +107,11 @@ def _is_told(event: Event, told: Collection[tuple[str, EnvironmentName | None]])
 def of_conditions(before: Iterable[Condition], after: Iterable[Condition], at: datetime) -> Iterator[Event]:
     """Of what turned true, what turned false, and what is another trouble than it was."""
     known = {(condition.environment, condition.type): condition for condition in before}
-    for condition in after:
-        old = known.get((condition.environment, condition.type))
-        kind, message = _turn(old, condition)
-        if kind is not None:
+    turns = [(one, *_turn(known.get((one.environment, one.type)), one)) for one in after]
+    # What fails so that it needs a person now is no recovery, nor does anybody know how all that comes after it is.
+    graver = {one.environment for one, kind, _ in turns if kind is EventKind.STALLED}
+    for condition, kind, message in turns:
+        if kind is not None and not (kind is EventKind.RECOVERED and condition.environment in graver):
             yield Event(
                 at=at,
                 kind=kind.value,

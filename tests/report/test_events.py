@@ -176,6 +176,31 @@ def test_an_api_that_fails_in_ever_new_words_is_told_once() -> None:
     ]
 
 
+def test_a_trouble_that_becomes_a_graver_one_has_not_recovered() -> None:
+    """Chef is unreachable; then AWS is refused first, and nobody knows how Chef is."""
+
+    def failing(message: str, *, needs_person: bool) -> Pass:
+        failure = Failure(stage="claim", message=message, remedy="mend it", needs_person=needs_person)
+        return made(failures=[failure], is_planned=False)
+
+    unreachable = failing("Chef is unreachable", needs_person=False)
+    refused = failing("no AWS credentials", needs_person=True)
+    calm = made(EnvironmentPlan(name=CHECKOUT))
+    assert told(unreachable, refused, unreachable, refused, calm) == [
+        ["Degraded"],
+        ["Stalled"],
+        ["Unstalled", "Degraded"],
+        ["Stalled"],
+        ["Unstalled", "Ready"],
+    ]
+
+
+def test_a_trouble_that_ends_beside_an_older_graver_one_has_recovered() -> None:
+    stalled = EnvironmentPlan(name=CHECKOUT, stalls=(Stall(reason="RoleHalted", message="web: halted", remedy="fix"),))
+    failure = Failure(stage="converge", message="timed out", remedy="", needs_person=False, environment=CHECKOUT)
+    assert told(made(stalled, failures=[failure]), made(stalled)) == [["Stalled", "Degraded"], ["Recovered"]]
+
+
 def test_trouble_that_backs_off_is_told_once_and_its_end_once() -> None:
     plan = EnvironmentPlan(name=CHECKOUT, actions=(launch(),))
     refused = made(plan, outcomes=[done(launch(), Result.REFUSED, "no quota", needs_person=True)])
