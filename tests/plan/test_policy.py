@@ -203,7 +203,8 @@ def test_a_type_that_ran_in_another_role_is_new_in_this_one() -> None:
 
 def test_of_several_types_only_the_forbidden_one_is_held() -> None:
     home = declaring(against("instance_type", HUGE), instance_types=(LARGE, HUGE))
-    seen = node(1, instance={"instance_type": "m6i.large"})
+    medium = {"instance_type": "m6i.large"}
+    seen = node(1, instance=medium, was_launched_as=medium)
     assert launches(of(home, seen)) == 1
     full = held_to(2, exhausted=tuple(out_of(LARGE, subnet) for subnet in home.roles[WEB].subnets))
     assert launches(of(home, seen, journal=full)) == 0
