@@ -1,4 +1,4 @@
-"""After converging: which environments back off, and which roles are in trouble. Pure."""
+"""After converging: which environments back off, which roles are in trouble, and who was asked to start. Pure."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -9,7 +9,14 @@ from typing import Final
 from reconciler.model.actions import LaunchNodes, ReplaceNode, ReplayLaunch, StartNode
 from reconciler.model.desired import Desired
 from reconciler.model.digest import content_digest
-from reconciler.model.facts import EnvironmentFailed, EnvironmentRecovered, Fact, RoleRecovered, RoleTroubled
+from reconciler.model.facts import (
+    EnvironmentFailed,
+    EnvironmentRecovered,
+    Fact,
+    NodeOdd,
+    RoleRecovered,
+    RoleTroubled,
+)
 from reconciler.model.memory import Backoff, Memory, Trouble
 from reconciler.model.names import EnvironmentName, RoleName
 from reconciler.model.passes import Outcome, Result
@@ -53,6 +60,7 @@ def setbacks(
         elif name in memory.backoffs and any(outcome.result in _SUCCESS for outcome in own):
             facts.append(EnvironmentRecovered(environment=name))
         facts.extend(_troubles(failed, desired, troubles, now))
+        facts.extend(_asked_to_start(own))
     return tuple(facts)
 
 
@@ -60,6 +68,13 @@ def is_setback(outcome: Outcome) -> bool:
     """For a launch, capacity that is out or a spent token is not one: the next pass has another way at once."""
     has_no_other_way = outcome.needs_person or isinstance(outcome.action, StartNode)
     return outcome.result == Result.UNKNOWN or (outcome.result == Result.REFUSED and has_no_other_way)
+
+
+def _asked_to_start(outcomes: Sequence[Outcome]) -> Iterator[Fact]:
+    """Those whose time to start counts from now, for EC2 has answered. Asking it in vain is no fault of theirs."""
+    for outcome in outcomes:
+        if isinstance(outcome.action, StartNode) and outcome.result in (Result.DONE, Result.REFUSED):
+            yield NodeOdd(instance_id=outcome.action.instance_id)
 
 
 def _backoff(

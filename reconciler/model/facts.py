@@ -80,7 +80,7 @@ class NodeMissing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOdd:
-    """Sighted as unwanted or stopped. The first such moment is kept."""
+    """Sighted as unwanted or stopped; of one that its schedule let sleep, asked to start. The first such moment is kept."""
 
     instance_id: InstanceId
 

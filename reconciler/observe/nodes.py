@@ -1,6 +1,6 @@
 """One node: what EC2, the journal and Chef know of it together, and the phase that follows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -8,11 +8,11 @@ from reconciler.model import tags
 from reconciler.model.deadlines import deadline
 from reconciler.model.desired import Desired
 from reconciler.model.facts import Fact, NodeFailed, NodeOdd, NodeReady, NodeSeen
-from reconciler.model.memory import Intent, IntentState, LaunchParameters, NodeRecord
+from reconciler.model.memory import Intent, IntentState, NodeRecord, suspension_of
 from reconciler.model.names import EnvironmentName, ImageId
 from reconciler.model.observed import Instance, InstanceState, Node, Phase
 from reconciler.model.rules import Rules
-from reconciler.model.schedule import is_asleep
+from reconciler.model.schedule import is_asleep, last_start
 from reconciler.observe.reading import Reading
 
 
@@ -44,21 +44,18 @@ def node_of(evidence: Evidence, instance: Instance, record: NodeRecord) -> Node:
         was_ready=bool(ready_at),
         chef=chef,
         has_client=record.registered_at is not None or record.name in evidence.reading.chef_clients,
-        launched_with=_launched_with(intent.parameters) if intent is not None and is_launched_here else {},
+        launched_with=intent.parameters.fields if intent is not None and is_launched_here else {},
         odd_since=record.odd_since,
         # An instance older than this journal has none.
         deadline_at=None if ready_at or intent is None else _deadline(evidence, instance, record),
     )
     phase, why = _phase(evidence, node, record, started_at=instance.launched_at)
-    is_odd = _is_unwanted(evidence, node) or (
-        phase == Phase.STOPPED and not _may_be_stopped(evidence, node.environment)
-    )
     return replace(
         node,
         phase=phase,
         why_failed=why,
         is_stale=_is_stale(evidence, node, phase),
-        odd_since=(record.odd_since or evidence.reading.at) if is_odd else None,
+        odd_since=_odd_since(evidence, node, phase, record),
         failed_at=_failed_at(evidence, phase, record),
     )
 
@@ -91,7 +88,7 @@ def unlisted_node(evidence: Evidence, record: NodeRecord, phase: Phase) -> Node:
         is_unseen=phase == Phase.PENDING,
         chef=evidence.reading.chef_nodes.get(record.name),
         has_client=record.registered_at is not None,
-        launched_with=_launched_with(launched) if launched else {},
+        launched_with=launched.fields if launched else {},
         odd_since=record.odd_since,
     )
 
@@ -180,36 +177,37 @@ def _is_stale(evidence: Evidence, node: Node, phase: Phase) -> bool:
     return node.deadline_at is None and phase in (Phase.RUNNING, Phase.REGISTERED)
 
 
+def _odd_since(evidence: Evidence, node: Node, phase: Phase, record: NodeRecord) -> datetime | None:
+    """Since when it is unwanted, or stopped though it should run. None while nothing of its environment may be done."""
+    declared, at = evidence.desired.environments.get(node.environment), evidence.reading.at
+    if _is_left_alone(evidence, node.environment):
+        return None
+    if _is_unwanted(evidence, node):
+        return record.odd_since or at
+    if phase != Phase.STOPPED or declared is None:
+        return None
+    schedule = declared.lifetime.schedule
+    if schedule is None:
+        return record.odd_since or at
+    # Nobody stopped it by hand. Converging tells when EC2 was first asked to start it: that counts until it sleeps.
+    asked_at = record.odd_since
+    is_of_today = asked_at is not None and asked_at >= last_start(schedule, at) and not is_asleep(schedule, at)
+    return asked_at if is_of_today else None
+
+
+def _is_left_alone(evidence: Evidence, environment: EnvironmentName) -> bool:
+    """Its file cannot be trusted, or somebody suspended it: what is odd meanwhile nobody could mend."""
+    declared, memory = evidence.desired.environments.get(environment), evidence.reading.memory
+    is_suspended = suspension_of(environment, memory.suspensions, evidence.reading.at) is not None
+    return environment in evidence.desired.frozen or is_suspended or (declared is not None and declared.suspend)
+
+
 def _is_unwanted(evidence: Evidence, node: Node) -> bool:
     """Nobody asks for it, or ever did. What a commit ends needs no age, and may be wanted again: no mark is for it."""
-    if node.environment in evidence.desired.names:
-        declared = evidence.desired.environments.get(node.environment)
-        return declared is not None and node.role not in declared.roles
-    return not _is_ending(evidence, node.environment)
-
-
-def _may_be_stopped(evidence: Evidence, environment: EnvironmentName) -> bool:
-    """It ends, or its schedule lets it sleep: nobody stopped it by hand, or it does not matter."""
-    declared = evidence.desired.environments.get(environment)
-    schedule = declared.lifetime.schedule if declared is not None else None
-    return _is_ending(evidence, environment) or (schedule is not None and is_asleep(schedule, evidence.reading.at))
-
-
-def _is_ending(evidence: Evidence, environment: EnvironmentName) -> bool:
-    """It is remembered, and no file declares it."""
-    return environment not in evidence.desired.names and environment in evidence.reading.memory.environments
-
-
-def _launched_with(parameters: LaunchParameters) -> Mapping[str, str]:
-    """By the names that drift uses."""
-    return {
-        "image": parameters.image,
-        "security_groups": " ".join(sorted(parameters.security_groups)),
-        "instance_profile": parameters.instance_profile or "",
-        "instance_type": parameters.instance_type,
-        "subnets": parameters.subnet,
-        "user_data": dict(parameters.tags).get(tags.SPEC, ""),
-    }
+    declared = evidence.desired.environments.get(node.environment)
+    if declared is not None:
+        return node.role not in declared.roles
+    return node.environment not in evidence.reading.memory.environments
 
 
 def _intent_of(evidence: Evidence, record: NodeRecord) -> Intent | None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from reconciler.model.memory import Cause, Trouble
 from reconciler.model.observed import Node, Phase
 from reconciler.plan.role_context import BOOTING, Drifts, RoleContext, RolePlan, changes
-from reconciler.plan.sleeping import wake
 
 
 def remove_failed(
@@ -50,31 +49,25 @@ def remove_never_served(context: RoleContext, plan: RolePlan, placed: list[Node]
     return kept
 
 
-def settle_stopped(context: RoleContext, plan: RolePlan) -> list[Node]:
-    """A stopped node keeps its place for a while, for somebody may start it again, or its schedule does; then it is
-    replaced."""
-    keeping = []
-    has_schedule = context.environment.lifetime.schedule is not None
+def remove_stopped(context: RoleContext, plan: RolePlan) -> tuple[list[Node], list[Node]]:
+    """A stopped node is placed for a while, for somebody may start it again, or its schedule does; then it goes.
+
+    One that goes keeps its place until EC2 shows that it does: its end may be held, and another beside it would be one
+    too many. Returns who is placed, and who goes.
+    """
+    placed, going = [], []
     for node in context.nodes:
         if node.phase != Phase.STOPPED:
             continue
-        if wake(context, plan, node):
-            keeping.append(node)
-        elif not has_schedule and (node.odd_since is None or context.now - node.odd_since < context.rules.orphan_age):
-            keeping.append(node)
-            minutes = int(context.rules.orphan_age.total_seconds() // 60)
-            message = (
-                f"{node.instance_id} was stopped by hand; it is replaced unless it is started within {minutes} min"
-            )
-            plan.wait(context.role.name, message)
-        else:
-            cause = Cause.FAILED if node.was_ready else Cause.NEVER_READY
-            stopped = (
-                "did not start when its schedule asked" if has_schedule else "was stopped by hand and not started again"
-            )
-            reason = context.reason("stopped", f"{node.instance_id} {stopped}")
-            plan.terminate(node, cause, reason)
-    return keeping
+        if node.odd_since is None or context.now - node.odd_since < context.rules.orphan_age:
+            placed.append(node)
+            continue
+        going.append(node)
+        has_schedule = context.environment.lifetime.schedule is not None
+        why = "did not start when its schedule asked" if has_schedule else "was stopped by hand and not started again"
+        cause = Cause.FAILED if node.was_ready else Cause.NEVER_READY
+        plan.terminate(node, cause, context.reason("stopped", f"{node.instance_id} {why}"))
+    return placed, going
 
 
 def remove_excess(

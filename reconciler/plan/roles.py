@@ -13,9 +13,9 @@ from reconciler.model.plan import Difference
 from reconciler.plan.drift import Drift, drift, wanted_tags
 from reconciler.plan.intents import replay, unseen
 from reconciler.plan.launching import drifted_nodes, launch, replace_oldest
-from reconciler.plan.leaving import remove_excess, remove_failed, remove_never_served, settle_stopped
+from reconciler.plan.leaving import remove_excess, remove_failed, remove_never_served, remove_stopped
 from reconciler.plan.role_context import BOOTING, PLACED, RoleContext, RolePlan, lost_stall
-from reconciler.plan.sleeping import sleep, sleeping
+from reconciler.plan.sleeping import sleep, sleeping, wake
 from reconciler.plan.trouble import judge_trouble, most_under_way, say_trouble
 
 
@@ -45,15 +45,17 @@ def plan_role(context: RoleContext) -> RolePlan:
     trouble = judge_trouble(context, plan, is_replacing=any(n.was_ready for n in placed if n.instance_id in drifts))
     failed, kept = remove_failed(context, plan, trouble)
     placed = remove_never_served(context, plan, placed, drifts)
-    placed += settle_stopped(context, plan)
+    stopped, going = remove_stopped(context, plan)
+    placed += stopped
     _repair_tags(context, plan, [*placed, *kept])
 
     drifted = drifted_nodes(placed, drifts)
     live = len(placed)
-    places = live + sum(unseen(intent, context.nodes) for intent in unresolved)
+    places = live + len(going) + sum(unseen(intent, context.nodes) for intent in unresolved)
     surge = 1 if drifted and context.role.count > 0 else 0
 
     placed = remove_excess(context, plan, placed, drifts, surge=surge)
+    wake(context, plan, placed)
     booting = sum(1 for node in placed if node.phase in BOOTING)
     room = most_under_way(trouble, context.now) - booting - len(failed)
     room = replay(context, plan, unresolved, room=room, spare=places - context.role.count - surge)

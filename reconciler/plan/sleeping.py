@@ -6,7 +6,7 @@ from reconciler.model.actions import Reason, StartNode, StopNode
 from reconciler.model.desired import Schedule
 from reconciler.model.memory import Intent
 from reconciler.model.observed import InstanceState, Node, Phase
-from reconciler.model.schedule import is_asleep, last_start, next_change
+from reconciler.model.schedule import is_asleep, next_change
 from reconciler.plan.intents import await_or_close
 from reconciler.plan.role_context import PLACED, RoleContext, RolePlan
 
@@ -42,30 +42,30 @@ def sleep(context: RoleContext, plan: RolePlan, schedule: Schedule, unresolved: 
     plan.wait(role, f"asleep until {until:%Y-%m-%d %H:%M} UTC{lacks}", until=until)
 
 
-def wake(context: RoleContext, plan: RolePlan, node: Node) -> bool:
-    """Start a stopped node of a role that has a schedule. False: there is none, or it has not started for too long."""
-    schedule = context.environment.lifetime.schedule
-    if schedule is None:
-        return False
-    # It was stopped for the night, so its time to start counts from the morning.
-    began = max(node.odd_since or context.now, last_start(schedule, context.now))
-    due_at = began + context.rules.orphan_age
-    if due_at <= context.now:
-        return False
-    if node.instance.state == InstanceState.STOPPED:
-        plan.actions.append(
-            StartNode(
-                environment=context.environment.name,
-                role=context.role.name,
-                node=node.name,
-                instance_id=node.instance_id,
-                reason=_reason(context, f"awake; {node.instance_id} is stopped"),
+def wake(context: RoleContext, plan: RolePlan, placed: Sequence[Node]) -> None:
+    """Start the stopped nodes of a role that has a schedule; those of another one may be started by whoever stopped
+    them. Its time to start counts from the first time that EC2 was asked, so that a morning that was missed ends none.
+    """
+    has_schedule = context.environment.lifetime.schedule is not None
+    minutes = int(context.rules.orphan_age.total_seconds() // 60)
+    for node in placed:
+        if node.phase != Phase.STOPPED:
+            continue
+        if not has_schedule:
+            message = f"was stopped by hand; it is replaced unless it is started within {minutes} min"
+            plan.wait(context.role.name, f"{node.instance_id} {message}")
+        elif node.instance.state == InstanceState.STOPPED:
+            plan.actions.append(
+                StartNode(
+                    environment=context.environment.name,
+                    role=context.role.name,
+                    node=node.name,
+                    instance_id=node.instance_id,
+                    reason=_reason(context, f"awake; {node.instance_id} is stopped"),
+                )
             )
-        )
-    else:
-        plan.wait(context.role.name, f"{node.instance_id} is still stopping; it is started after that")
-    plan.due(due_at)
-    return True
+        else:
+            plan.wait(context.role.name, f"{node.instance_id} is still stopping; it is started after that")
 
 
 def _reason(context: RoleContext, detail: str) -> Reason:

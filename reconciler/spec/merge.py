@@ -69,8 +69,14 @@ def own_layer(document: Document) -> Layer:
 
 
 def inherit(child: Layer, parent: Layer) -> Layer:
-    """`extends`. A commit belongs to its branch: who declares a branch of its own does not inherit the parent's commit."""
-    left_out = {*NOT_INHERITED, "commit"} if "branch" in child.tree else set(NOT_INHERITED)
+    """`extends`. A commit belongs to its branch: who declares a branch of its own does not inherit the parent's commit.
+    And what is protected sleeps by its own schedule only: a template's would stop all of it at once.
+    """
+    left_out = set(NOT_INHERITED)
+    if "branch" in child.tree:
+        left_out.add("commit")
+    if child.tree.get("protected") is True:
+        left_out.add("schedule")
     below = {key: value for key, value in parent.tree.items() if key not in left_out}
     replaced = {path: len(path) for path in _replaced_maps(child.tree, below, ())}
     origins = parent.origins

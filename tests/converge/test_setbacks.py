@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reconciler.converge import is_setback, setbacks
 from reconciler.model.actions import Action
 from reconciler.model.digest import content_digest
-from reconciler.model.facts import EnvironmentFailed, EnvironmentRecovered, Fact, RoleRecovered, RoleTroubled
+from reconciler.model.facts import EnvironmentFailed, EnvironmentRecovered, Fact, NodeOdd, RoleRecovered, RoleTroubled
 from reconciler.model.memory import Backoff, Memory, Trouble
 from reconciler.model.names import EnvironmentName
 from reconciler.model.passes import Outcome, Result
@@ -213,3 +213,20 @@ def test_what_planning_noted_in_this_pass_is_not_overwritten() -> None:
 )
 def test_nothing_else_counts_against_a_role(made: Outcome) -> None:
     assert judged(found(made)) == []
+
+
+# --- starts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result", "counts"),
+    [
+        (Result.DONE, True),
+        (Result.REFUSED, True),
+        pytest.param(Result.UNKNOWN, False, id="EC2 did not answer"),
+        (Result.SKIPPED, False),
+    ],
+)
+def test_the_time_to_start_counts_once_ec2_has_answered(result: Result, *, counts: bool) -> None:
+    facts = found(outcome(result, start(instance_id(1))), outcome(Result.DONE))
+    assert [fact for fact in facts if isinstance(fact, NodeOdd)] == [NodeOdd(instance_id=instance_id(1))] * counts

@@ -1,13 +1,15 @@
 """Nodes: which phase an instance is in, when it has failed, when it is ready, and whose it is."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from reconciler.model import tags
+from reconciler.model.desired import Desired, Lifetime, Schedule
 from reconciler.model.facts import NodeFailed, NodeMissing, NodeOdd, NodeReady, NodeSeen
+from reconciler.model.memory import Suspension
 from reconciler.model.observed import InstanceState, Phase
 from tests.observe.readings import (
     TOKEN,
@@ -277,6 +279,10 @@ def test_tags_edited_in_a_scoped_look_move_nobody() -> None:
 # --- odd ------------------------------------------------------------------------------------------------------------
 
 ODD = NodeOdd(instance_id=instance_id(1))
+SUSPENDED = Suspension(environment=None, reason="", actor="ops", since=NOW - HOUR, until=None)
+OFFICE = Schedule(stop="0 20 * * *", start="0 7 * * *", timezone="UTC")
+SCHEDULED = desired(environment(lifetime=Lifetime(schedule=OFFICE)))
+NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -295,6 +301,42 @@ def test_the_first_sighting_of_what_nobody_wants_is_remembered(live: dict[str, A
     made = joined(reading(instance(1, **live), remembered=remembered), wanted)
     assert (ODD in made.facts) == is_odd
     assert only(made).odd_since == (NOW if is_odd else None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known"),
+    [
+        pytest.param(desired(frozen=[broken()]), {}, id="its file cannot be read"),
+        pytest.param(desired(environment(suspend=True)), {}, id="its file suspends it"),
+        pytest.param(desired(environment()), {"suspensions": (SUSPENDED,)}, id="somebody suspended it"),
+    ],
+)
+@pytest.mark.parametrize("since", [None, NOW - HOUR])
+def test_no_age_runs_while_its_environment_is_left_alone(
+    wanted: Desired, known: dict[str, Any], since: datetime | None
+) -> None:
+    """Else whatever was stopped, or slept, would be terminated at once when that is over."""
+    remembered = remembering(record(1, odd_since=since), launches=OURS, **known)
+    made = joined(reading(instance(1, state=InstanceState.STOPPED), remembered=remembered), wanted)
+    assert only(made).odd_since is None
+    assert ODD not in made.facts
+
+
+@pytest.mark.parametrize(
+    ("asked", "counts"),
+    [
+        pytest.param(None, None, id="EC2 was not asked to start it yet"),
+        pytest.param(NOON - HOUR, NOON - HOUR, id="it was asked"),
+        pytest.param(NOON - 24 * HOUR, None, id="it was asked on another day"),
+    ],
+)
+def test_a_node_with_a_schedule_has_its_time_to_start_from_when_that_was_asked(
+    asked: datetime | None, counts: datetime | None
+) -> None:
+    known = remembering(record(1, odd_since=asked), launches=OURS)
+    live = reading(instance(1, state=InstanceState.STOPPED), remembered=known, at=NOON)
+    assert only(joined(live, SCHEDULED)).odd_since == counts
+    assert only(joined(replace(live, at=NOON + 9 * HOUR), SCHEDULED)).odd_since is None  # it sleeps
 
 
 def test_the_second_sighting_keeps_the_time_of_the_first() -> None:

@@ -82,8 +82,11 @@ def test_the_hold_says_how_many_and_what_lifts_it() -> None:
     assert len(hold.actions) == 2
 
 
-def test_the_environment_heals_while_a_removal_is_held() -> None:
-    assert said(outcome(4, 2).actions) == ["launch_nodes 2"]
+def test_what_is_held_keeps_its_place_and_the_rest_is_healed() -> None:
+    """Else a second fleet would come beside nodes that were stopped by hand."""
+    assert said(outcome(4, 2).actions) == []
+    home = environment(roles=[role(count=4)])
+    assert said(guarded(home, there(home, [stopped(1), stopped(2), node(3)])).actions) == ["launch_nodes 1"]
 
 
 @pytest.mark.parametrize(

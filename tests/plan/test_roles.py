@@ -1,5 +1,7 @@
 """How many nodes a role gets and loses, and which."""
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.model import tags
@@ -223,13 +225,21 @@ def test_a_failed_node_is_replaced_and_does_not_count_as_a_loss() -> None:
     [
         pytest.param(None, [], id="just seen"),
         pytest.param(NOW - 10 * MINUTE + MINUTE / 60, [], id="may still be started again"),
-        pytest.param(NOW - 10 * MINUTE, ["terminate_node 2", "launch_nodes 1"], id="given up"),
+        pytest.param(NOW - 10 * MINUTE, ["terminate_node 2"], id="given up"),
     ],
 )
 def test_a_stopped_node_is_given_time(sighted: object, does: list[str]) -> None:
     made = plan_one(environment(), there(nodes=[node(1), node(2, phase=Phase.STOPPED, odd_since=sighted)]))
     assert said(made.actions) == does
     assert any("stopped by hand" in waiting.message for waiting in made.waiting) == (not does)
+
+
+def test_a_stopped_node_keeps_its_place_until_it_is_seen_to_go() -> None:
+    """Its end may be held, and what is held may be started again: another beside it would be one too many."""
+    stopped = node(2, phase=Phase.STOPPED, odd_since=NOW - HOUR)
+    assert said(plan_one(environment(), there(nodes=[node(1), stopped])).actions) == ["terminate_node 2"]
+    going = replace(stopped, phase=Phase.TERMINATING)
+    assert said(plan_one(environment(), there(nodes=[node(1), going])).actions) == ["launch_nodes 1"]
 
 
 @pytest.mark.parametrize(("was_ready", "cause"), [(True, Cause.FAILED), (False, Cause.NEVER_READY)])

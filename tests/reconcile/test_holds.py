@@ -242,7 +242,7 @@ def test_nodes_that_fail_together_are_not_all_replaced_without_a_person(world: W
     done = world.reconcile()
     (hold,) = blocked(done, Guard.PRUNE_NODES)
     assert len(hold.actions) == 3
-    assert len(world.alive("production", "web")) == 4 + 3  # replaced, and the stopped ones are still there
+    assert len(world.alive("production", "web")) == 4  # the stopped ones are still there, and keep their places
     approve(world, hold)
     world.settle()
     assert len(world.alive("production", "web")) == 4

@@ -58,6 +58,13 @@ def test_a_schedule_is_inherited_part_by_part_and_can_be_removed() -> None:
     assert lifetime("schedule: null\n", parent).schedule is None
 
 
+def test_what_is_protected_sleeps_by_its_own_schedule_only() -> None:
+    parent = f"{PRODUCTION}schedule: {OFFICE}\n"
+    assert lifetime("protected: true\n", parent).schedule is None
+    assert lifetime("protected: false\n", parent).schedule is not None
+    assert lifetime(f"protected: true\nschedule: {OFFICE}\n", parent).schedule is not None
+
+
 @pytest.mark.parametrize(
     ("lines", "line"),
     [

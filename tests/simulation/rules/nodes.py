@@ -18,7 +18,7 @@ def launch_is_declared(deed: Deed, scene: Scene) -> Iterator[str]:
     if not isinstance(deed, Launch) or not deed.made:
         return
     environment, role = _place(deed)
-    shape = _shape(scene, environment, role) or _shape_lately(scene, environment, role)
+    shape = _shape(scene, environment, role) or _shape_of_what_lives_on(scene, environment, role)
     machine = scene.ledger.machines[deed.made[0]]
     if shape is None:
         yield f"{len(deed.made)} launched for {environment}/{role}, which {_revision(scene)} does not declare"
@@ -27,21 +27,18 @@ def launch_is_declared(deed: Deed, scene: Scene) -> Iterator[str]:
 
 
 def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
-    """After a launch: no more than declared, one extra while something drifted serves, one failed in quarantine."""
+    """After a launch: no more than declared, stopped ones included, one extra while something drifted serves, and those
+    that failed."""
     if not isinstance(deed, Launch) or not deed.made:
         return
     environment, role = _place(deed)
     shape = _shape(scene, environment, role)
     if shape is None:
         return
-    has_schedule = _has_schedule(scene, environment)  # then those that sleep keep their places
     living = [
         one
         for one in scene.ledger.of_role(environment, role)
-        if one.is_ours
-        and not (scene.is_out_for_long(one, environment) if has_schedule else one.stopped_at)
-        and not one.was_retagged
-        and not scene.is_beyond_knowing(one)
+        if one.is_ours and not one.was_retagged and not scene.is_beyond_knowing(one)
     ]
     failed = [one for one in living if not scene.is_known_ready(one) and scene.has_failed(one)]
     drifted = [one for one in living if scene.is_drifted(one, shape)]
@@ -82,7 +79,7 @@ def power_follows_schedule(deed: Deed, scene: Scene) -> Iterator[str]:
         return
     for instance_id in deed.asked:
         machine = scene.ledger.machines[instance_id]
-        wanted = scene.living.get(machine.environment) or scene.lately_living.get(machine.environment)
+        wanted = scene.ledger.desired.get(machine.environment)
         if machine.was_retagged or machine.ended_at is not None:
             continue
         if not isinstance(wanted, Declared) or not wanted.schedule:
@@ -183,17 +180,12 @@ def _shape(scene: Scene, environment: str, role: str) -> RoleShape | None:
     return wanted.roles.get(role) if isinstance(wanted, Declared) else None
 
 
-def _shape_lately(scene: Scene, environment: str, role: str) -> RoleShape | None:
-    """When its pass began: it may have expired since. Of one that is known to have ended there is none."""
+def _shape_of_what_lives_on(scene: Scene, environment: str, role: str) -> RoleShape | None:
+    """What is over lives on, and is healed, until its end was announced and begins."""
     known = scene.journal.memory.environments.get(EnvironmentName(environment))
-    wanted = scene.lately_living.get(environment)
+    wanted = scene.ledger.desired.get(environment)
     has_ended = known is not None and known.ending is not None
     return wanted.roles.get(role) if isinstance(wanted, Declared) and not has_ended else None
-
-
-def _has_schedule(scene: Scene, environment: str) -> bool:
-    wanted = scene.living.get(environment)
-    return isinstance(wanted, Declared) and wanted.schedule != 0
 
 
 def _revision(scene: Scene) -> str:
