@@ -343,7 +343,7 @@ def _uncounted(_service: str, _operation: str, _result: str) -> None:
 @contextmanager
 def looking(settings: Settings) -> Iterator[tuple[Desk, tuple[str, ...]]]:
     """A desk that writes nothing anywhere, and what it cannot know, as lines for people."""
-    with TemporaryDirectory(prefix="hivequeen-") as scratch, ExitStack() as held:
+    with TemporaryDirectory(prefix="hivequeen-") as scratch, logs.for_command(), ExitStack() as held:
         missing: tuple[str, ...] = ()
         try:
             journal = SqliteJournal.open_readonly(settings.state)
@@ -374,7 +374,7 @@ def acting(settings: Settings) -> Iterator[Desk]:
             f"the state in {state.parent} belongs to uid {owner}; files of root's would lock the daemon out",
             remedy="sudo -u hivequeen hivequeen …",
         )
-    with ExitStack() as held:
+    with logs.for_command(), ExitStack() as held:
         held.enter_context(_lock(state))
         journal = held.enter_context(SqliteJournal(settings.state))
         yield _own_desk(settings, journal, _mirror(state), held)

@@ -85,7 +85,8 @@ def _origin(one: Document) -> str:
     at = f"at {one['commit'][:SHORT]}" if one["commit"] else ""
     by = f"by {one['author']}" if one["author"] else ""
     asked = " ".join(part for part in (where, at, by) if part)
-    applied = f"applied with {one['revision'][:SHORT]}" if one["revision"] and not one["commit"] else ""
+    revision = (one["revision"] or "")[:SHORT]
+    applied = "" if one["commit"] or not revision or revision in one["text"] else f"applied with {revision}"
     is_named = not one["actor"] or one["actor"] == one["author"] or one["actor"] in one["text"]
     actor = "" if is_named else f"asked for by {one['actor']}"
     return ", ".join(part for part in (_rule(one), asked, applied, actor) if part)

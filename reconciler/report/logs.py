@@ -8,7 +8,8 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, Literal, TextIO
@@ -18,6 +19,8 @@ _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 
 # They tell every connection at INFO or below; their warnings stay.
 _TALKATIVE: Final = ("boto3", "botocore", "urllib3", "s3transfer", "uvicorn", "uvicorn.access", "watchfiles", "asyncio")
+# It warns of each request that it tries again; what comes of that is told by whoever made the request.
+_RETRYING: Final = "urllib3.connectionpool"
 
 MASK: Final = "[masked]"
 _SECRETS: Final = (
@@ -52,7 +55,28 @@ def configure(
     root.setLevel(level)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(_RETRYING).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
+
+
+@contextmanager
+def for_command(*, stream: TextIO | None = None) -> Iterator[None]:
+    """While a command works that tells in its own words what came of it: of the log only defects, with all they say.
+
+    Without any handler Python would write the bare message of every warning.
+
+    Args:
+        stream: stderr if None.
+    """
+    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler.setLevel(logging.ERROR)
+    handler.setFormatter(ConsoleLines(with_time=False))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 class JsonLines(logging.Formatter):

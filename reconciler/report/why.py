@@ -104,7 +104,9 @@ def _missing(made: Pass | None) -> Iterator[str]:
 def _environment_summary(name: EnvironmentName, picture: Picture, events: Sequence[Event]) -> tuple[str, bool]:
     if name not in picture.names:
         gone = _torn_down(events)
-        return f"{name} is gone{f' since {day(gone.at)}' if gone else ''}", False
+        if gone is None:
+            return f"{name} is not there, and nothing is known of it but its events", False
+        return f"{name} is gone since {day(gone.at)}", False
     said = {one.type: one for one in picture.conditions if one.environment == name}
     ready = said.get(ConditionType.READY)
     if ready is None:

@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from reconciler.model.actions import ActionName
-from reconciler.report.logs import configure, redact
+from reconciler.report.logs import configure, for_command, redact
 
 PRIVATE = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAKC\n-----END RSA PRIVATE KEY-----"
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -141,6 +141,25 @@ def test_talkative_libraries_are_heard_only_when_they_warn() -> None:
     assert stream.getvalue() == ""
     logging.getLogger("botocore.credentials").warning("expired")
     assert "expired" in stream.getvalue()
+
+
+def test_a_request_that_is_tried_again_is_no_line_of_its_own() -> None:
+    """What comes of the tries is told by whoever made the request."""
+    stream = Stream()
+    configure("console", "INFO", stream=stream)
+    logging.getLogger("urllib3.connectionpool").warning("Retrying (Retry(total=None, connect=3)) after connection ...")
+    assert stream.getvalue() == ""
+
+
+def test_a_command_shows_defects_in_full_and_leaves_the_rest_to_its_own_words() -> None:
+    stream, ours = Stream(), logging.getLogger("reconciler.test")
+    with for_command(stream=stream):
+        ours.warning("event", extra={"kind": "Stalled"})
+        assert stream.getvalue() == ""
+        ours.error("converge broke off", extra={"environment": "checkout"})
+    assert stream.getvalue().endswith("error   converge broke off  environment=checkout\n")
+    ours.error("heard by nobody here")
+    assert "heard by nobody here" not in stream.getvalue()
 
 
 def test_configuring_twice_writes_each_line_once() -> None:

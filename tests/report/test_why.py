@@ -613,6 +613,14 @@ def test_what_is_odd_or_refused_is_said_from_the_conditions(journal: SqliteJourn
     assert rules == {"NodeLost", "ChefSilent"}  # the lost node once
 
 
+def test_of_a_name_that_only_events_bear_it_says_so(journal: SqliteJournal) -> None:
+    """Its file was wrong from the first commit to the last."""
+    journal.append(Event(at=NOON, kind=EventKind.STALLED, message="unknown key", environment=CHECKOUT))
+    document = asked("checkout", made(wanted=desired(), world=observed()), journal)
+    assert (document["is_there"], document["statements"]) == (False, [])
+    assert document["summary"] == "checkout is not there, and nothing is known of it but its events"
+
+
 def test_an_environment_that_nobody_declares_says_so(journal: SqliteJournal) -> None:
     plan = EnvironmentPlan(name=CHECKOUT, is_declared=False, actions=(terminate(),))
     (said,) = about(asked("checkout", made(plan, wanted=desired()), journal), "declared")

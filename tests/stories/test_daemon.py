@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
 from reconciler.sandbox.ec2_faults import Effect, Fault, Moment
 from reconciler.settings import load
@@ -124,6 +125,18 @@ def test_a_file_with_a_typing_error_is_told_with_its_line_where_people_look(inst
     said = installation.command("status").stdout
     assert "environments.d/production.yml:2" in said
     assert installation.running() == {"production/web": 2, "production/worker": 1}
+
+
+def test_a_pass_without_a_daemon_tells_its_troubles_in_words_and_not_as_log_lines(installation: Installation) -> None:
+    installation.source.push({"production.yml": PRODUCTION.replace("run_list", "run_lsit")})
+    done = installation.command("reconcile")
+    assert done.returncode == 1
+    assert 'unknown key "run_lsit"' in done.stdout
+    assert [line for line in done.stderr.splitlines() if not line.startswith("no daemon answers")] == []
+    settings = yaml.safe_load(installation.sandbox.settings.read_text())
+    installation.change_settings(chef=settings["chef"] | {"server_url": "http://127.0.0.1:1/organizations/demo"})
+    unreachable = installation.command("reconcile").stderr.splitlines()
+    assert [line for line in unreachable if not line.startswith(("no daemon answers", "Error: claim: ", "  "))] == []
 
 
 def test_a_recipe_that_fails_is_seen_where_people_look(tmp_path: Path) -> None:
