@@ -113,7 +113,11 @@ class Declared:
     def is_against_policy(self) -> bool:
         shapes = self.roles.values()
         is_large = sum(shape.count for shape in shapes) > NODES_MOST
-        return is_large or any(not one.startswith("m") for shape in shapes for one in shape.instance_types)
+        return is_large or any(not is_allowed(one) for shape in shapes for one in shape.instance_types)
+
+
+def is_allowed(instance_type: str) -> bool:
+    return instance_type.startswith("m")
 
 
 class Frozen:

@@ -11,7 +11,7 @@ from reconciler.model.rules import NOT_FOUND_PROOF
 from tests.simulation.deeds import Deed, Launch, Recorded, Termination, Touch
 from tests.simulation.scene import PASS_MOST, Scene
 from tests.simulation.schedules import is_asleep
-from tests.simulation.specs import Declared, RoleShape
+from tests.simulation.specs import Declared, RoleShape, is_allowed
 
 
 def launch_is_declared(deed: Deed, scene: Scene) -> Iterator[str]:
@@ -51,10 +51,13 @@ def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
 
 
 def policy_bounds_growth(deed: Deed, scene: Scene) -> Iterator[str]:
-    """What asks for more than the policy allows is healed, up to what it was allowed to be, and no further."""
+    """What asks for more than the policy allows is healed, up to what it was allowed to be, and no further. A type that
+    was never allowed never comes."""
     if not isinstance(deed, Launch) or not deed.made:
         return
     environment, role = _place(deed)
+    if scene.ledger.has_policy and not is_allowed(deed.parameters.instance_type):
+        yield f"{environment}/{role} gets {deed.parameters.instance_type}, which the policy never allowed"
     wanted = scene.living.get(environment)
     if not isinstance(wanted, Declared) or not scene.ledger.is_against_policy(wanted):
         return
