@@ -14,6 +14,7 @@ from reconciler.model.desired import Environment
 from reconciler.model.facts import EndingCancelled, EnvironmentEnding, ExpiryNoticed, Fact
 from reconciler.model.findings import Origin
 from reconciler.model.memory import Ending, EndingCause, ExpiryNotice, KnownEnvironment
+from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import ObservedEnvironment
 from reconciler.model.plan import EnvironmentPlan, Stall
 from reconciler.model.schedule import next_change
@@ -30,13 +31,13 @@ _LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 def expires_at(environment: Environment, context: Context) -> datetime | None:
     """None: never, or it cannot be told now when."""
-    found = _expiry(environment, context)
+    found = _announced(environment, context)
     return found.at if found is not None else None
 
 
 def plan_living(environment: Environment, observed: ObservedEnvironment, context: Context) -> EnvironmentPlan:
     """Everything that its file asks for, for as long as it lives."""
-    expiry, known = _expiry(environment, context), context.memory.environments.get(environment.name)
+    expiry, known = _announced(environment, context), context.memory.environments.get(environment.name)
     has_ended = known is not None and known.ending is not None and known.ending.cause is EndingCause.EXPIRED
     if expiry is not None and expiry.at <= context.now:
         return _plan_expired(environment, expiry, observed, context)
@@ -64,6 +65,23 @@ class _Expiry:
     why: str  # "its ttl of 7 days"
     origin: Origin | None  # the line that says so
     commit: Commit | None  # that it counts from, where that is known
+
+
+def _announced(environment: Environment, context: Context) -> _Expiry | None:
+    """The moment as people were told it. What runs and is over when that is first seen ends by a notice of its own."""
+    expiry, shortest = _expiry(environment, context), min(context.rules.notices, default=None)
+    if expiry is None or shortest is None or _is_bare(environment, context):
+        return expiry
+    known = context.memory.environments.get(environment.name)
+    given = known.notice if known is not None else None
+    if known is not None and known.ending is not None and known.ending.cause is EndingCause.EXPIRED:
+        return expiry  # it was over already when it was renewed for too short a time
+    if given is not None and given.ahead == shortest and given.expires_at >= expiry.at:
+        return replace(expiry, at=given.expires_at)
+    if given is not None and given.expires_at == expiry.at:
+        return expiry  # a longer notice, given while the shortest was not due
+    is_in_time = expiry.at - context.now >= shortest / 2
+    return expiry if is_in_time else replace(expiry, at=_after(context.now, shortest))
 
 
 def _expiry(environment: Environment, context: Context) -> _Expiry | None:
@@ -115,6 +133,13 @@ def _touched(environment: Environment, context: Context) -> Commit | None:
     return context.touched.get(environment.origin.file.removeprefix(f"{context.folder.rstrip('/')}/"))
 
 
+def _is_bare(environment: Environment, context: Context) -> bool:
+    """Nothing of its own is there, and no launch may have made something."""
+    there = context.environment(environment.name)
+    own = replace(there, chef_environment=generated_environment(context.rules.fleet, there))
+    return own.is_empty and environment.name not in context.open_intents
+
+
 def _is_in_the_dark(environment: Environment, context: Context) -> bool:
     """Whether its lifetime counts from a commit that cannot be told now."""
     counts = environment.lifetime.ttl is not None or _default_ttl(environment, context) is not None
@@ -137,14 +162,18 @@ def _plan_expired(
 ) -> EnvironmentPlan:
     """The teardown, then nothing: it stays gone until a commit renews it."""
     name, known = environment.name, context.memory.environments.get(environment.name)
+    is_gone = _is_bare(environment, context)
+    if known is None and is_gone:  # what this revision declares anew; it is applied first
+        ending = _begin(environment, expiry, context)
+        return EnvironmentPlan(name=name, is_declared=False, facts=(_noted(name, ending),))
     if known is None or (known.ending is not None and known.ending.cause is not EndingCause.EXPIRED):
         return EnvironmentPlan(name=name, is_declared=False)  # first this revision is applied
     # A Chef environment that it merely uses is no part of it.
     observed = replace(observed, chef_environment=generated_environment(context.rules.fleet, observed))
     ending = _ending(environment, expiry, known, context)
-    is_gone = observed.is_empty and name not in context.open_intents
-    if is_gone and known.teardown_began_at is None:
-        return EnvironmentPlan(name=name, is_declared=False, facts=tuple(_noted(known, ending)))
+    if is_gone and known.teardown_began_at is None:  # said once, so that people see why nothing is there
+        facts = (_noted(name, ending),) if known.ending is None else ()
+        return EnvironmentPlan(name=name, is_declared=False, facts=facts)
     reason = Reason(
         rule="expired",
         detail=f"{expiry.why} ended on {expiry.at:{_MOMENT}}",
@@ -159,6 +188,10 @@ def _ending(environment: Environment, expiry: _Expiry, known: KnownEnvironment, 
     is_same = expiry.commit is None or known.ending is None or known.ending.revision == expiry.commit.revision
     if known.ending is not None and (is_same or known.teardown_began_at is not None):
         return ending_of(environment.name, context)
+    return _begin(environment, expiry, context)
+
+
+def _begin(environment: Environment, expiry: _Expiry, context: Context) -> Ending:
     return Ending(
         cause=EndingCause.EXPIRED,
         at=context.now,
@@ -168,16 +201,10 @@ def _ending(environment: Environment, expiry: _Expiry, known: KnownEnvironment, 
     )
 
 
-def _noted(known: KnownEnvironment, ending: Ending) -> Iterator[Fact]:
-    """Of one of which nothing is there: said once, so that people see why."""
-    if known.ending is None:
-        yield EnvironmentEnding(
-            environment=known.name,
-            cause=ending.cause,
-            revision=ending.revision,
-            author=ending.author,
-            file=ending.file,
-        )
+def _noted(name: EnvironmentName, ending: Ending) -> EnvironmentEnding:
+    return EnvironmentEnding(
+        environment=name, cause=ending.cause, revision=ending.revision, author=ending.author, file=ending.file
+    )
 
 
 # --- the notices before ---------------------------------------------------------------------------------------------

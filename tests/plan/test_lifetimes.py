@@ -66,6 +66,8 @@ def ended(at: datetime = NOW - HOUR, **changes: Any) -> Any:
 
 
 def remembered(**changes: Any) -> Memory:
+    """With the last notice given of what ends now."""
+    changes = {"notice": ExpiryNotice(expires_at=NOW, ahead=HOUR), **changes}
     return memory(environments=known(CHECKOUT, **changes), settled=SETTLED)
 
 
@@ -187,15 +189,16 @@ def test_the_end_is_noted_once_and_then_nothing_is_written() -> None:
     assert (made.facts, made.actions, made.is_converged, made.due_at) == ((), (), True, None)
 
 
-def test_one_that_has_nothing_says_so_once() -> None:
-    assert kinds(one(lasting(), EMPTY, age=DAY)) == [EnvironmentEnding]
+@pytest.mark.parametrize("journal", [None, memory()])
+def test_one_that_has_nothing_says_so_once(journal: Memory | None) -> None:
+    assert kinds(one(lasting(), EMPTY, journal, age=DAY)) == [EnvironmentEnding]
 
 
 def test_what_the_journal_does_not_know_yet_is_applied_first() -> None:
     removed = remembered(ending=ending_since(NOW - HOUR), began=NOW - HOUR)
-    for journal in (memory(), removed):
-        made = one(lasting(), HERE, journal, age=DAY)
-        assert (made.actions, made.facts) == ((), ())
+    made = one(lasting(), HERE, removed, age=DAY)
+    assert (made.actions, made.facts) == ((), ())
+    assert one(lasting(), EMPTY, memory(), age=DAY).actions == ()
 
 
 def test_a_chef_environment_that_it_merely_uses_stays_and_says_nothing_about_it() -> None:
@@ -268,7 +271,10 @@ def given(at: datetime, ahead: timedelta) -> Memory:
         (DAY, None, [DAY], 23 * HOUR),
         (2 * HOUR, None, [DAY], HOUR),
         (HOUR, None, [HOUR], HOUR),
-        (MINUTE, None, [HOUR], MINUTE),
+        (MINUTE, None, [HOUR], HOUR),  # told late: it ends later
+        (-DAY, remembered(notice=None), [HOUR], HOUR),
+        (-DAY, given(NOW + MINUTE, HOUR), [], MINUTE),
+        (-DAY, given(NOW + MINUTE, DAY), [HOUR], HOUR),  # a later end was told, and is brought forward
         (2 * HOUR, given(NOW + 2 * HOUR, DAY), [], HOUR),
         (HOUR, given(NOW + HOUR, DAY), [HOUR], HOUR),
         (MINUTE, given(NOW + MINUTE, HOUR), [], MINUTE),
@@ -280,6 +286,20 @@ def test_each_notice_is_given_once_and_only_the_most_urgent(
 ) -> None:
     made = one(lasting(None, NOW + left), HERE, journal)
     assert (noticed(made), made.due_at, made.actions) == (expected, NOW + due, ())
+
+
+@pytest.mark.parametrize("journal", [memory(), remembered(notice=None)])
+def test_what_runs_and_is_over_when_that_is_first_seen_ends_by_a_notice_of_its_own(journal: Memory) -> None:
+    made = one(lasting(), HERE, journal, age=20 * DAY)
+    assert (noticed(made), made.expires_at, terminated(made)) == ([HOUR], NOW + HOUR, 0)
+    told = given(NOW + HOUR, HOUR)
+    later = one(lasting(), HERE, told, age=20 * DAY, now=NOW + HOUR)
+    assert terminated(later) == 2
+
+
+def test_without_notices_it_ends_when_it_is_over() -> None:
+    made = one(lasting(), HERE, remembered(notice=None), age=20 * DAY, rules=replace(RULES, notices=()))
+    assert terminated(made) == 2
 
 
 def test_one_that_nobody_knows_yet_is_noticed_too() -> None:

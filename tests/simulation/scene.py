@@ -68,11 +68,6 @@ class Scene:
         """What the applied revision declares, without that whose time is over."""
         return self.ledger.living_at(self.ledger.applied, self.now)
 
-    @property
-    def lately_living(self) -> Mapping[str, Declared | Frozen]:
-        """The same when the pass began that acts now, at the earliest."""
-        return self.ledger.living_at(self.ledger.applied, self.now - PASS_MOST)
-
     def is_asleep(self, environment: str) -> bool:
         """Now, or when the pass began that acts now."""
         wanted = self.ledger.desired.get(environment)

@@ -215,7 +215,8 @@ class SimulatedWorld:
             done = self.daemon.reconciler.preview(EVERYTHING)
         except HivequeenError:
             return None
-        is_clear = not any(self.cloud.lag_s.values()) and not any(self.cloud.partial_s.values())
+        blurs = (*self.cloud.lag_s.values(), *self.cloud.partial_s.values(), self.cloud.visibility_lag_s)
+        is_clear = not any(blurs)
         if done.plan is None or done.failures or done.revision != self.tip or not is_clear:
             return None  # nothing to compare with, or answers that change by themselves
         return {

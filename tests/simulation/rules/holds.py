@@ -63,6 +63,8 @@ def grace_is_waited_for(deed: Deed, scene: Scene) -> Iterator[str]:
     for name in scene.environments_of(deed):
         if name in scene.ledger.under_way:
             continue
+        if name in scene.ledger.desired and not isinstance(deed, Termination | ChefRemoval):
+            continue  # its time is over; until its end was announced it lives on
         since = scene.ledger.ends_since(name, scene.now)
         if EnvironmentName(name) not in scene.journal.memory.environments:
             continue  # a journal that was lost remembers no ending; the caution after a take-over stands in for it
