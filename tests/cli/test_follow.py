@@ -23,6 +23,7 @@ Document = dict[str, Any]
 
 NAME = EnvironmentName("checkout")
 OLD, NEW, RIVAL = "1" * 40, "2" * 40, "3" * 40
+ENDLESS = 1000
 
 
 def condition(kind: str, message: str = "", *, is_true: bool = True, remedy: str = "") -> Document:
@@ -88,6 +89,7 @@ class Pauses:
 
     def __call__(self, span_s: float) -> None:
         self.spans.append(span_s)
+        assert len(self.spans) < ENDLESS, "it waits for what never comes"
         if self.interrupted_after == len(self.spans):
             raise KeyboardInterrupt
 
@@ -135,8 +137,10 @@ def test_a_rivals_commit_that_was_pushed_just_before_tells_nothing_of_ours(daemo
     stalled = condition("Stalled", "web keeps failing")
     ending = status(condition("Ending"), is_declared=False)
     assert watch(daemon, status(stalled, revision=RIVAL), ending, status()).until_gone(NEW) == 0
-    leaving = status(stalled, READY, revision=RIVAL, is_declared=False)  # what bore the name before
-    assert watch(daemon, leaving, status(COMING), status(READY)).until_ready(NEW) == 0
+    pauses = Pauses()
+    former = status(READY, revision=RIVAL, is_declared=False)  # what bore the name before, and is leaving
+    assert watch(daemon, former, status(COMING), status(READY), pauses=pauses).until_ready(NEW) == 0
+    assert len(pauses.spans) == 2
 
 
 @pytest.mark.parametrize("told", [{"is_declared": False}, {"conditions": ("Ending",)}])
