@@ -294,4 +294,20 @@ MUTANTS: Final = (
         bad="            if present[action.role] > 0:\n",
         caught_by=("tests/plan/test_policy.py",),
     ),
+    Mutant(
+        name="healing-launches-anything",
+        bug="brings back a lost node in the type that its file names by now, which the policy forbids",
+        file="plan/growth.py",
+        good="            against += _against_shape(action, own, context)\n",
+        bad="            against += ()\n",
+        caught_by=("tests/plan/test_policy.py", "-k", "healing"),
+    ),
+    Mutant(
+        name="totals-stop-everybody",
+        bug="holds every environment's replacements, because all of them together ask for too much",
+        file="plan/growth.py",
+        good="    own = [one for one in declared.violations if not one.is_total]\n",
+        bad="    own = list(declared.violations)\n",
+        caught_by=("tests/plan/test_policy.py", "-k", "together"),
+    ),
 )
