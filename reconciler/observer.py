@@ -213,7 +213,7 @@ class Observer:
             desired=desired,
             names=look.scope.environments,
             refresh=self.refresh,
-            launch_deadline=self._rules.launch_deadline,
+            rules=self._rules,
             at=look.at,
         )
         if reading.asked and self._ports.cloud.account(afresh=True) != claims.own.account:

@@ -1,13 +1,15 @@
 """Reading Chef: by search what is there, by name what must not be concluded from a search.
 
 A search may lag, and a wrong "nothing left" would forget an object for ever, or delete one that is somebody else's by
-now. So whatever ends, and whatever a moving image hangs on, is read by name.
+now. So whatever ends, and whatever a moving image hangs on, is read by name; and so is a node that is past its deadline,
+before it is called failed.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
 
 from reconciler.errors import HivequeenError
 from reconciler.model.desired import Desired, Environment, ImageById
@@ -26,6 +28,7 @@ from reconciler.model.names import (
 from reconciler.model.observed import ChefEnvironment, ChefNode, ChefRole, Instance, Ownership
 from reconciler.ports import ChefServer
 
+OVERDUE_MAX: Final = 20  # nodes that one full pass reads by name because no search shows them as ready
 Named = TypeVar("Named", bound=str)
 Answer = TypeVar(
     "Answer", Mapping[str, ChefNode], Mapping[str, ChefRole], Mapping[str, ChefEnvironment], frozenset[str]
@@ -38,6 +41,7 @@ class ChefReading:
     clients: set[str] = field(default_factory=set)
     roles: dict[str, ChefRole] = field(default_factory=dict)
     environments: dict[str, ChefEnvironment] = field(default_factory=dict)
+    asked_nodes: set[str] = field(default_factory=set)  # those that were read by name
     # Environments of which some object could not be read, with message and remedy: their trouble alone.
     unreadable: dict[EnvironmentName, tuple[str, str]] = field(default_factory=dict)
 
@@ -49,8 +53,13 @@ def read_chef(
     memory: Memory,
     instances: Mapping[InstanceId, Instance],
     desired: Desired,
+    bootstrap_deadline: timedelta,
+    at: datetime,
 ) -> ChefReading:
     """Everything in Chef that concerns these environments; None: all.
+
+    Args:
+        bootstrap_deadline: whom no search shows as ready after it is read by name, some in each pass.
 
     Raises:
         Transient, Denied: a search failed, so nothing was read.
@@ -59,7 +68,11 @@ def read_chef(
     if names is None:
         reading.nodes.update(chef.nodes())
         reading.clients.update(chef.clients())
-    _read_nodes(chef, reading, names, memory, instances)
+    if names is None:
+        in_doubt = _overdue(reading.nodes, memory, instances, bootstrap_deadline, at)
+    else:
+        in_doubt = _living(names, memory, instances)
+    _read_nodes(chef, reading, in_doubt, _dead(names, memory, instances))
     _read_generated(chef, reading, names=names, memory=memory, desired=desired, live_images=_live_images(instances))
     return reading
 
@@ -67,34 +80,77 @@ def read_chef(
 def _read_nodes(
     chef: ChefServer,
     reading: ChefReading,
-    names: frozenset[EnvironmentName] | None,
-    memory: Memory,
-    instances: Mapping[InstanceId, Instance],
+    in_doubt: Mapping[EnvironmentName, set[NodeName]],
+    dead: Mapping[EnvironmentName, set[NodeName]],
 ) -> None:
-    """By name: what is left of dead instances; in a scoped pass the living too."""
-    dead: dict[EnvironmentName, set[NodeName]] = defaultdict(set)
-    live: dict[EnvironmentName, set[NodeName]] = defaultdict(set)
-    for record in memory.nodes.values():
-        if names is None or record.environment in names:
-            (dead if _is_dead(record, instances) else live)[record.environment].add(record.name)
-    for instance in instances.values():
-        if instance.instance_id not in memory.nodes and instance.environment is not None and instance.role is not None:
-            environment = EnvironmentName(instance.environment)
-            live[environment].add(node_name(environment, RoleName(instance.role), instance.instance_id))
+    """By name: what is left of dead instances, and the living that are in doubt."""
     for gone in dead.values():
         for name in gone:
             reading.nodes.pop(name, None)
             reading.clients.discard(name)
-    wanted = dead if names is None else {one: dead[one] | live[one] for one in {*dead, *live}}
+    wanted = {one: dead.get(one, set()) | in_doubt.get(one, set()) for one in {*dead, *in_doubt}}
     for found_nodes in _by_name(chef.nodes, wanted, reading):
         reading.nodes.update(found_nodes)
+    reading.asked_nodes.update(name for one in wanted.keys() - reading.unreadable.keys() for name in wanted[one])
     for found_clients in _by_name(chef.clients, dead, reading):
         reading.clients.update(found_clients)
+
+
+def _dead(
+    names: frozenset[EnvironmentName] | None, memory: Memory, instances: Mapping[InstanceId, Instance]
+) -> Mapping[EnvironmentName, set[NodeName]]:
+    found: dict[EnvironmentName, set[NodeName]] = defaultdict(set)
+    for record in memory.nodes.values():
+        if (names is None or record.environment in names) and _is_dead(record, instances):
+            found[record.environment].add(record.name)
+    return found
+
+
+def _living(
+    names: frozenset[EnvironmentName], memory: Memory, instances: Mapping[InstanceId, Instance]
+) -> Mapping[EnvironmentName, set[NodeName]]:
+    """Of a scoped pass, which does not search."""
+    found: dict[EnvironmentName, set[NodeName]] = defaultdict(set)
+    for record in memory.nodes.values():
+        if record.environment in names and not _is_dead(record, instances):
+            found[record.environment].add(record.name)
+    for instance in instances.values():
+        if instance.instance_id not in memory.nodes and instance.environment is not None and instance.role is not None:
+            environment = EnvironmentName(instance.environment)
+            found[environment].add(node_name(environment, RoleName(instance.role), instance.instance_id))
+    return found
 
 
 def _is_dead(record: NodeRecord, instances: Mapping[InstanceId, Instance]) -> bool:
     instance = instances.get(record.instance_id)
     return record.gone_at is not None or record.missing_since is not None or (instance is not None and instance.is_dead)
+
+
+def _overdue(
+    found: Mapping[str, ChefNode],
+    memory: Memory,
+    instances: Mapping[InstanceId, Instance],
+    bootstrap_deadline: timedelta,
+    at: datetime,
+) -> Mapping[EnvironmentName, set[NodeName]]:
+    """Who might be called failed if the search were right: those that are due longest, as many as one pass may ask for.
+
+    What postpones a deadline beyond that is joining's to judge: here it would only save a question.
+    """
+    due: list[tuple[datetime, InstanceId]] = []
+    for record in memory.nodes.values():
+        instance, chef = instances.get(record.instance_id), found.get(record.name)
+        is_ready = record.ready_at is not None or (chef is not None and chef.ohai_time is not None)
+        is_judged = record.failed_at is not None or record.first_run_ok is False
+        if instance is None or instance.is_dead or record.intent not in memory.intents or is_ready or is_judged:
+            continue
+        due_at = max(instance.launched_at, record.deferred_at or instance.launched_at) + bootstrap_deadline
+        if due_at <= at:
+            due.append((due_at, record.instance_id))
+    names: dict[EnvironmentName, set[NodeName]] = defaultdict(set)
+    for _, instance_id in sorted(due)[:OVERDUE_MAX]:
+        names[memory.nodes[instance_id].environment].add(memory.nodes[instance_id].name)
+    return names
 
 
 def _read_generated(

@@ -142,7 +142,7 @@ def _phase(  # noqa: PLR0911  a decision table reads best as one
         case _ if record.first_run_ok is False:
             last = record.first_run_log.strip().splitlines()[-1:] or ["no log came with it"]
             return Phase.FAILED, f"its first Chef run failed: {last[0]}"
-        case _ if node.deadline_at is not None and at >= node.deadline_at:
+        case _ if node.deadline_at is not None and at >= node.deadline_at and _is_known_not_ready(evidence, record):
             minutes = int(evidence.rules.bootstrap_deadline.total_seconds() // 60)
             step = "registered, but its first Chef run never succeeded" if node.has_client else "it never registered"
             return Phase.FAILED, f"not ready within {minutes} min: {step}"
@@ -157,6 +157,11 @@ def _phase(  # noqa: PLR0911  a decision table reads best as one
             return Phase.REGISTERED, ""
         case _:
             return Phase.RUNNING, ""
+
+
+def _is_known_not_ready(evidence: Evidence, record: NodeRecord) -> bool:
+    """Chef was asked for it by name, now or when it was first called failed."""
+    return record.failed_at is not None or record.name in evidence.reading.chef_asked
 
 
 def _deadline(evidence: Evidence, instance: Instance, record: NodeRecord) -> datetime:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 
 from reconciler.errors import HivequeenError
@@ -10,7 +10,7 @@ from reconciler.model.desired import Desired, ImageById
 from reconciler.model.memory import Memory
 from reconciler.model.names import EnvironmentName, ImageId, InstanceId, RoleName, chef_role_name
 from reconciler.model.observed import ChefEnvironment, ChefNode, ChefRole, Instance, InstanceState, Ownership
-from reconciler.model.rules import UNSEEN_GRACE
+from reconciler.model.rules import UNSEEN_GRACE, Rules
 from reconciler.observe.chef_reading import read_chef
 from reconciler.ports import ChefServer, Cloud, Journal
 
@@ -26,6 +26,7 @@ class Reading:
     by_id: Mapping[InstanceId, Instance]  # remembered and not listed, or in doubt: found by id
     asked: frozenset[InstanceId]  # those that were read by id
     chef_nodes: Mapping[str, ChefNode]
+    chef_asked: frozenset[str]  # nodes that were read by name: what a search lacks proves nothing
     chef_clients: frozenset[str]
     chef_roles: Mapping[str, ChefRole]
     chef_environments: Mapping[str, ChefEnvironment]
@@ -45,7 +46,7 @@ def read(
     desired: Desired,
     names: frozenset[EnvironmentName] | None,
     refresh: Collection[EnvironmentName],
-    launch_deadline: timedelta,
+    rules: Rules,
     at: datetime,
 ) -> Reading:
     """Read what joining needs, EC2 before the journal: an instance is never seen before its intent is.
@@ -53,7 +54,8 @@ def read(
     Args:
         names: the environments in scope; None for all.
         refresh: environments whose moving images are to be resolved again.
-        launch_deadline: what is still listed as pending after it is read by id, for a listing may be minutes old.
+        rules: what is still listed as pending after the launch deadline is read by id, for a listing may be minutes old;
+            and who is not ready after the bootstrap deadline is read by name, for a search may stand still.
 
     Raises:
         Transient, Denied: some part could not be read, so nothing was.
@@ -73,11 +75,19 @@ def read(
     late = {
         instance.instance_id
         for instance in instances
-        if instance.state is InstanceState.PENDING and at - instance.launched_at >= launch_deadline
+        if instance.state is InstanceState.PENDING and at - instance.launched_at >= rules.launch_deadline
     }
     asked = missing | late
     by_id = cloud.get_instances(asked) if asked else {}
-    found = read_chef(chef, names=names, memory=memory, instances={**listed, **by_id}, desired=desired)
+    found = read_chef(
+        chef,
+        names=names,
+        memory=memory,
+        instances={**listed, **by_id},
+        desired=desired,
+        bootstrap_deadline=rules.bootstrap_deadline,
+        at=at,
+    )
     images, unresolved = _resolve_images(cloud, desired, names, found.roles, refresh)
     return Reading(
         at=at,
@@ -87,6 +97,7 @@ def read(
         by_id=by_id,
         asked=asked,
         chef_nodes=found.nodes,
+        chef_asked=frozenset(found.asked_nodes),
         chef_clients=frozenset(found.clients),
         chef_roles=found.roles,
         chef_environments=found.environments,

@@ -138,6 +138,7 @@ def reading(
         by_id=found,
         asked=frozenset(found if asked is None else asked),
         chef_nodes={one.name: one for one in chef},
+        chef_asked=frozenset(one.name for one in remembered.nodes.values()) if remembered else frozenset(),
         chef_clients=frozenset(clients),
         chef_roles={one.name: one for one in roles},
         chef_environments={},

@@ -113,6 +113,20 @@ def test_why_it_failed_is_said(known: dict[str, Any], why: str) -> None:
     assert only(look(instance(1, age=HOUR), record(1, **known))).why_failed == why
 
 
+@pytest.mark.parametrize(
+    ("known", "phase"),
+    [
+        pytest.param({}, Phase.RUNNING, id="nobody knows"),
+        pytest.param({"registered_at": NOW}, Phase.REGISTERED, id="nor whether its first run succeeded"),
+        pytest.param({"failed_at": NOW - MINUTE}, Phase.FAILED, id="it was asked for by name before"),
+    ],
+)
+def test_nobody_fails_whom_chef_was_not_asked_for_by_name(known: dict[str, Any], phase: Phase) -> None:
+    """A search that stands still lacks the readiness of all newcomers."""
+    made = only(look(instance(1, age=HOUR), record(1, **known), chef_asked=frozenset()))
+    assert made.phase == phase
+
+
 @pytest.mark.parametrize(("age", "fails"), [(10 * MINUTE - SECOND, False), (10 * MINUTE, True)])
 def test_an_instance_that_stays_pending_has_failed(age: timedelta, fails: bool) -> None:  # noqa: FBT001  a parameter
     made = only(look(instance(1, age=age, state=InstanceState.PENDING)))

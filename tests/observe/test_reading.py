@@ -1,8 +1,8 @@
 """Reading: what is asked of EC2, the journal and Chef, how much of it, and that a part is never taken for the whole."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,25 @@ from reconciler.errors import Denied, HivequeenError, Transient
 from reconciler.model import tags
 from reconciler.model.desired import Desired, ImageByParameter
 from reconciler.model.facts import (
+    Fact,
+    FirstRunReported,
     IntentLaunched,
     IntentOpened,
+    NodeFailed,
     NodeGone,
     NodeMissing,
+    NodeReady,
     NodeSeen,
+    RegistrationDeferred,
     RevisionApplied,
     RoleSettled,
 )
-from reconciler.model.names import ChefName, EnvironmentName, ImageId, InstanceId, NodeName
+from reconciler.model.names import ChefName, EnvironmentName, ImageId, InstanceId, NodeName, node_name
 from reconciler.observe import Reading, read
 from tests.fakes.chef import FakeChefServer
 from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud
-from tests.observe.readings import launch, record
+from tests.observe.readings import RULES, launch, record
 from tests.plan.builders import (
     CHECKOUT,
     HOUR,
@@ -80,7 +85,7 @@ class Outside:
             desired=wanted if wanted is not None else desired(environment()),
             names=None if names is None else frozenset(EnvironmentName(one) for one in names),
             refresh=[EnvironmentName(one) for one in refresh],
-            launch_deadline=timedelta(minutes=10),
+            rules=RULES,
             at=self.clock.now(),
         )
 
@@ -233,6 +238,65 @@ def test_an_owned_instance_without_a_role_is_named_in_no_question(outside: Outsi
     outside.cloud.retag(odd, {tags.ROLE: None})
     assert outside.look(names=[CHECKOUT]).chef_nodes == {}
     assert outside.chef.calls["get nodes"] == 0
+
+
+# --- who is overdue is read by name ---------------------------------------------------------------------------------
+
+
+def test_who_is_past_its_deadline_is_read_by_name_though_a_search_lacks_it(outside: Outside) -> None:
+    outside.chef.search_lag = True
+    (late,) = outside.launch()
+    name: str = node_name(CHECKOUT, WEB, late)
+    outside.chef.save_node(name, ohai_time=1.0)
+    outside.clock.advance(1799)
+    assert (outside.look().chef_asked, outside.chef.calls["get nodes"]) == (frozenset(), 0)
+    outside.clock.advance(1)
+    made = outside.look()
+    assert (made.chef_asked, outside.chef.calls["get nodes"]) == (frozenset({name}), 1)
+    assert made.chef_nodes[name].ohai_time == 1.0
+
+
+def test_one_full_look_reads_only_so_many_by_name_those_that_are_due_longest_first(outside: Outside) -> None:
+    first = outside.launch(count=15)
+    outside.clock.advance(60)
+    outside.launch(count=15)
+    outside.clock.advance(3600)
+    made = outside.look()
+    assert (len(made.chef_asked), outside.chef.calls["get nodes"]) == (20, 20)
+    assert {node_name(CHECKOUT, WEB, one) for one in first} < made.chef_asked
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param(NodeReady, id="it was ready"),
+        pytest.param(NodeFailed, id="it was judged before"),
+        pytest.param(partial(FirstRunReported, ok=False, log=""), id="it reported its failure"),
+        pytest.param(RegistrationDeferred, id="it waits for us"),
+    ],
+)
+def test_who_needs_no_judging_is_not_read_by_name(outside: Outside, known: Callable[..., Fact]) -> None:
+    (late,) = outside.launch()
+    outside.clock.advance(3600)
+    outside.journal.record(outside.clock.now(), known(instance_id=late))
+    assert outside.look().chef_asked == frozenset()
+
+
+def test_who_is_older_than_the_journal_has_no_deadline_and_is_not_read_by_name(outside: Outside) -> None:
+    (old,) = outside.cloud.launch_by_hand(parameters(role(), 1, token="hq-x"))
+    outside.journal.record(outside.clock.now(), NodeSeen(record=record(1, instance_id=old, intent=None)))
+    outside.clock.advance(3600)
+    assert outside.look().chef_asked == frozenset()
+
+
+def test_whoever_chef_does_not_answer_for_was_not_asked(outside: Outside) -> None:
+    """It must not be called failed: nobody knows."""
+    outside.launch()
+    outside.clock.advance(3600)
+    for _ in ("all at once", "environment by environment"):
+        outside.chef.fail_next("nodes", Transient("timed out"))
+    made = outside.look(names=[CHECKOUT])
+    assert (made.chef_asked, set(made.unreadable)) == (frozenset(), {CHECKOUT})
 
 
 # --- generated objects ----------------------------------------------------------------------------------------------

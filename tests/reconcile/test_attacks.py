@@ -24,6 +24,8 @@ from reconciler.model.names import (
 )
 from reconciler.model.observed import ChefNode, ChefRole, Instance
 from reconciler.model.plan import Guard
+from reconciler.observe.chef_reading import OVERDUE_MAX
+from reconciler.observer import SCOPE_MAX
 from reconciler.ports import TreeEntry
 from reconciler.settings import Mode
 from tests.fakes.cloud import FakeCloud
@@ -173,6 +175,27 @@ def test_a_stale_search_deletes_no_role_that_somebody_else_made_since(world: Wor
     world.chef.put_role(ChefRole(name=ChefName("checkout-web"), run_list=("recipe[theirs]",), default_attributes={}))
     pass_time(world, passes=3, seconds=5)
     assert "checkout-web" in world.chef.stored_roles
+
+
+def test_a_search_that_stands_still_fails_no_newcomers_and_hides_no_failure(world: World) -> None:
+    """So many environments are under way that every pass is a full one, and a full one searches."""
+    names = [f"feature{number}" for number in range(SCOPE_MAX + 5)]
+    world.repository.push({f"{name}.yml": ONE for name in names})
+    world.chef.index()
+    world.chef.search_lag = True
+    world.reconcile()
+    launched = {one.instance_id for one in world.cloud.alive()}
+    broken, *booting = world.cloud.alive()
+    world.clock.advance(10)
+    for one in booting:
+        world.boot_one(one)
+    world.reconcile(*names)
+    for _ in range(9):
+        world.clock.advance(240)
+        world.chef.calls.clear()
+        world.reconcile(*names)
+        assert world.chef.calls["get nodes"] <= OVERDUE_MAX
+    assert launched - {one.instance_id for one in world.cloud.alive()} == {broken.instance_id}
 
 
 # --- protection, limits, approvals, claim ---

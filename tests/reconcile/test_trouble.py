@@ -4,8 +4,8 @@ import pytest
 
 from reconciler.errors import Denied, QuotaReached, TokenMismatch, Transient
 from reconciler.model.facts import Resumed
-from reconciler.model.names import EnvironmentName, ImageId
-from reconciler.model.observed import InstanceState
+from reconciler.model.names import EnvironmentName, ImageId, NodeName
+from reconciler.model.observed import InstanceState, Phase
 from reconciler.model.passes import Pass
 from tests.reconcile.world import CHECKOUT, PRODUCTION, World
 
@@ -78,6 +78,43 @@ def test_a_chef_outage_rolls_no_fleet_and_fails_no_deadline(world: World) -> Non
     world.boot()
     world.settle()
     assert {one.instance_id for one in world.cloud.alive()} == launched
+
+
+@pytest.mark.parametrize("how", ["no node runs Chef", "Chef lost its nodes"])
+def test_nodes_that_served_and_are_stale_are_not_replaced(world: World, how: str) -> None:
+    """What a long outage of Chef looks like when it is over: nobody has been heard of for a day, or ever."""
+    world.commit(production=PRODUCTION)
+    world.settle()
+    served = {one.instance_id for one in world.cloud.alive()}
+    world.clock.advance(86400)
+    if how == "Chef lost its nodes":
+        for name in list(world.chef.stored_nodes):
+            world.chef.delete_node(NodeName(name))
+    for _ in range(8):
+        done = world.reconcile()
+        world.clock.advance(900)
+    assert {one.instance_id for one in world.cloud.everything()} == served
+    assert done.observed is not None
+    nodes = done.observed.environments[EnvironmentName("production")].nodes
+    assert {(node.phase, node.is_stale) for node in nodes} == {(Phase.READY, True)}
+
+
+@pytest.mark.parametrize("minutes", [5, 59, 300])
+def test_a_listing_that_lacks_living_nodes_is_not_believed(world: World, minutes: int) -> None:
+    """They are read by id: none is launched in their place, and nothing of theirs is removed from Chef."""
+    world.commit(production=PRODUCTION, checkout=CHECKOUT)
+    world.settle()
+    alive = {one.instance_id for one in world.cloud.alive()}
+    in_chef = set(world.chef.stored_nodes), set(world.chef.stored_clients)
+    world.cloud.unlisted |= alive
+    for _ in range(4):
+        world.clock.advance(minutes * 60 / 4)
+        world.forget_calls()
+        done = world.reconcile()
+        assert (done.failures, world.cloud.writes, world.chef.writes) == ((), 0, 0)
+    assert world.cloud.calls["DescribeInstances"] > 1
+    assert {one.instance_id for one in world.cloud.everything()} == alive
+    assert (set(world.chef.stored_nodes), set(world.chef.stored_clients)) == in_chef
 
 
 def test_wrong_credentials_are_said_and_recovered_from(world: World) -> None:
