@@ -20,6 +20,11 @@ def change(world: SimulatedWorld, stem: str, edit: Callable[[File], File]) -> No
         world.commit({**world.files, stem: edited})
 
 
+def existing(world: SimulatedWorld, number: int) -> str:
+    """One that has a file, while there is any."""
+    return choose(sorted(world.files), number) or STEMS[number]
+
+
 @dataclass(frozen=True, slots=True)
 class Create(Step):
     stem: int = below(len(STEMS))
@@ -185,7 +190,7 @@ class SetTtl(Step):
     ttl: int = below(len(TTLS_H))
 
     def apply(self, world: SimulatedWorld) -> None:
-        change(world, STEMS[self.stem], lambda file: replace(file, ttl_h=TTLS_H[self.ttl]))
+        change(world, existing(world, self.stem), lambda file: replace(file, ttl_h=TTLS_H[self.ttl]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,7 @@ class SetExpiry(Step):
     def apply(self, world: SimulatedWorld) -> None:
         ahead_h = EXPIRIES_H[self.expiry]
         moment = (world.clock.now() + timedelta(hours=ahead_h)).replace(microsecond=0) if ahead_h else None
-        change(world, STEMS[self.stem], lambda file: replace(file, expires=moment))
+        change(world, existing(world, self.stem), lambda file: replace(file, expires=moment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +210,7 @@ class Reschedule(Step):
     schedule: int = below(schedules.NUMBER)
 
     def apply(self, world: SimulatedWorld) -> None:
-        change(world, STEMS[self.stem], lambda file: replace(file, schedule=self.schedule))
+        change(world, existing(world, self.stem), lambda file: replace(file, schedule=self.schedule))
 
 
 @dataclass(frozen=True, slots=True)

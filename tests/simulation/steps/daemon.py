@@ -9,6 +9,7 @@ from tests.simulation.specs import STEMS
 from tests.simulation.steps.step import Step, below, choose
 from tests.simulation.world import SimulatedWorld
 
+QUARTER_S = 900
 SPANS_S = (1, 5, 10, 30, 61, 120, 301, 601, 1200, 1801, 3601)
 
 
@@ -53,6 +54,19 @@ class Live(Step):
             world.reconcile()
             world.clock.advance(SPANS_S[self.span])
             world.boot()
+
+
+@dataclass(frozen=True, slots=True)
+class Hours(Step):
+    """Time in which what is about to end, to sleep or to wake does so."""
+
+    quarters: int = below(12)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        for _ in range(self.quarters + 1):
+            world.clock.advance(QUARTER_S)
+            world.boot()
+            world.reconcile()
 
 
 @dataclass(frozen=True, slots=True)
