@@ -6,7 +6,7 @@ from tests.simulation.daemon import Terms
 from tests.simulation.runner import Script, run
 from tests.simulation.specs import TYPES, is_allowed
 from tests.simulation.steps.commits import ChangeShape, Create
-from tests.simulation.steps.daemon import Hours, Live
+from tests.simulation.steps.daemon import Live
 from tests.simulation.steps.people import HandTerminate
 
 FORBIDDEN = next(number for number, types in enumerate(TYPES) if not is_allowed(types[0]))
@@ -26,7 +26,6 @@ def test_no_death_brings_a_type_that_was_never_allowed(count: int) -> None:
             LIVE,
             HandTerminate(node=0),
             LIVE,
-            Hours(quarters=8),
             LIVE,
         ),
     )
