@@ -28,7 +28,7 @@ from reconciler.model.observed import Node
 from reconciler.model.passes import Pass
 from reconciler.model.plan import Guard
 from reconciler.report.leaving import is_over, items_after
-from reconciler.report.sentences import day, nodes_of
+from reconciler.report.sentences import day, nodes_of, why_it_ends
 
 NAMED_MAX: Final = 20  # things of one kind that a receipt names; the others are counted
 
@@ -165,7 +165,9 @@ class _Conclusions:
                 author=fact.author,
                 file=fact.file,
             )
-            message = f"{name} is to be torn down: {ending.why} ({fact.revision[:8]})"
+            is_there = plan is None or not plan.is_converged
+            what = f"{name} is to be torn down" if is_there else f"nothing of {name} is there, and nothing is launched"
+            message = f"{what}: {why_it_ends(ending)}"
         actor = _asked_by(fact)
         yield self._event(EventKind.ENDING_BEGAN, message, name, revision=fact.revision, actor=actor)
 
@@ -180,7 +182,7 @@ class _Conclusions:
         ending = self._ending(name)
         if ending is None:
             return self._event(kind, f"{what}{more}", name)
-        message = f"{what}: {ending.why} ({ending.revision[:8]}){more}"
+        message = f"{what}: {why_it_ends(ending)}{more}"
         return self._event(kind, message, name, revision=ending.revision, actor=_asked_by(ending))
 
     def _was_torn_down(self, name: EnvironmentName) -> bool:

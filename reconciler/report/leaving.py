@@ -17,11 +17,11 @@ from enum import StrEnum
 from reconciler.model.desired import Environment
 from reconciler.model.facts import Fact, TeardownBegan, TeardownItems
 from reconciler.model.memory import Ending, EndingCause, Item, KnownEnvironment
-from reconciler.model.names import RevisionId
+from reconciler.model.names import EnvironmentName, RevisionId
 from reconciler.model.observed import ObservedEnvironment
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard
 from reconciler.report.said import Said
-from reconciler.report.sentences import nodes_of
+from reconciler.report.sentences import nodes_of, why_it_ends
 
 
 class Stage(StrEnum):
@@ -86,8 +86,8 @@ def leaving(
     if ending is None:
         return None
     stage = _stage(plan, observed, known)
-    why = f"{ending.why} ({ending.revision[:8]})" if ending.revision else ending.why
-    way_back = _way_back(ending)
+    why = why_it_ends(ending)
+    way_back = _way_back(plan.name, ending)
     match stage:
         case Stage.GRACE:
             (grace,) = _graces(plan)
@@ -162,7 +162,7 @@ def items_after(ending: Ending, facts: Iterable[Fact], at: datetime) -> Mapping[
     return items
 
 
-def _way_back(ending: Ending) -> str:
+def _way_back(name: EnvironmentName, ending: Ending) -> str:
     if ending.cause is EndingCause.EXPIRED:
-        return f"commit a longer ttl or a later expires in {ending.file}"
+        return f"hivequeen extend {name} 3d, or commit a longer ttl or a later expires in {ending.file}"
     return f"git revert {ending.revision[:8]} and push" if ending.author else f"restore {ending.file} and push"

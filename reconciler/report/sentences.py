@@ -21,6 +21,7 @@ from reconciler.model.actions import (
     TagNode,
     TerminateNode,
 )
+from reconciler.model.memory import Ending, EndingCause
 from reconciler.model.passes import Outcome, Result
 from reconciler.model.plan import Blocked
 
@@ -48,6 +49,12 @@ def held_because(blocked: Blocked) -> str:
     ]
     rest = ", ".join(part for part in parts if part)
     return f"{blocked.message} ({rest})" if rest else blocked.message
+
+
+def why_it_ends(ending: Ending) -> str:
+    """With the commit. Of an expiry only where that is known which the lifetime counts from: no commit is at fault."""
+    is_known = bool(ending.author) or ending.cause is EndingCause.REMOVED
+    return f"{ending.why} ({ending.revision[:8]})" if is_known else ending.why
 
 
 def day(at: datetime) -> str:

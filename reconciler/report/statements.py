@@ -92,7 +92,7 @@ class Commits:
             for event in events
             if event.kind in _ENDINGS and event.revision and event.actor
         }
-        self._endings.update((one.revision[:SHORT], (one.revision, one.author)) for one in endings)
+        self._endings.update((one.revision[:SHORT], (one.revision, one.author)) for one in endings if one.author)
 
     def behind(self, statement: Statement) -> tuple[RevisionId | None, str]:
         """The commit and its author; None and "" where they cannot be told."""

@@ -8,13 +8,14 @@ from typing import Final
 
 from reconciler.model.conditions import ConditionType
 from reconciler.model.desired import Environment
+from reconciler.model.findings import Origin
 from reconciler.model.memory import Backoff, Trouble
 from reconciler.model.names import EnvironmentName, RoleName
 from reconciler.model.observed import Phase
 from reconciler.model.plan import EnvironmentPlan, Guard
 from reconciler.report.holds import held_since, in_order
 from reconciler.report.picture import Picture
-from reconciler.report.sentences import nodes_of
+from reconciler.report.sentences import nodes_of, why_it_ends
 from reconciler.report.statements import Statement, Topic, of_action, of_hold
 
 # Conditions that tell what no plan, hold or suspension does; and those that do so while there is a plan.
@@ -169,14 +170,26 @@ def _ending(name: EnvironmentName, picture: Picture) -> Iterator[Statement]:
         return
     true = {one.type: one for one in picture.conditions if one.environment == name and one.is_true}
     said = true.get(ConditionType.ENDING) or true.get(ConditionType.EXPIRED)  # this alone once nothing is left
+    declared = picture.declared(name)
+    line = _lifetime_line(declared) if declared is not None else None
+    rule = "teardown" if line is None else "expired"
     if ending is None:
         if said is not None:  # a commit brought it whose date had passed already
-            yield Statement(topic=Topic.ENDING, text=said.message, rule="expired", since=said.since, remedy=said.remedy)
+            yield Statement(
+                topic=Topic.ENDING,
+                text=said.message,
+                rule=rule,
+                origin=line,
+                revision=picture.made.revision if picture.made else None,
+                since=said.since,
+                remedy=said.remedy,
+            )
         return
     yield Statement(
         topic=Topic.ENDING,
-        text=said.message if said is not None else f"{ending.why} ({ending.revision[:8]})",
-        rule="teardown",
+        text=said.message if said is not None else why_it_ends(ending),
+        rule=rule,
+        origin=line,
         revision=ending.revision,
         actor=ending.author,
         since=known.teardown_began_at if known and known.teardown_began_at else ending.at,
@@ -186,6 +199,12 @@ def _ending(name: EnvironmentName, picture: Picture) -> Iterator[Statement]:
             for item, at in in_order(ending.items)
         ),
     )
+
+
+def _lifetime_line(declared: Environment) -> Origin:
+    """The line that gives it its lifetime; where two do, or only the settings, the file."""
+    lines = [declared.origins[key] for key in ("ttl", "expires") if key in declared.origins]
+    return lines[0] if len(lines) == 1 else declared.origin
 
 
 def _expiry(declared: Environment, expires_at: datetime, picture: Picture) -> Statement:

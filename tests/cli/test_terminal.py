@@ -286,7 +286,7 @@ def test_what_has_expired_says_once_why_it_goes_and_when_it_is_gone_how_to_have_
     text = shown(status_of(gone), capsys)
     assert row(text, "checkout")[1] == "Expired"
     assert "checkout: the lifetime that environments.d/checkout.yml gives it is over" in text
-    assert "→ commit a longer ttl or a later expires in environments.d/checkout.yml" in text
+    assert "→ hivequeen extend checkout 3d, or commit a longer ttl or a later expires in " in text
 
 
 def test_a_node_that_is_out_of_sight_is_told_once(capsys: Captured) -> None:

@@ -146,7 +146,8 @@ def test_the_pass_that_writes_the_receipt_says_already_that_nothing_is_left() ->
         "the lifetime that environments.d/checkout.yml gives it is over (9c1d9c1d); nothing of it is left"
     )
     assert found[ConditionType.EXPIRED].remedy == (
-        "commit a longer ttl or a later expires in environments.d/checkout.yml: it comes back, with new nodes"
+        "hivequeen extend checkout 3d, or commit a longer ttl or a later expires in environments.d/checkout.yml: "
+        "it comes back, with new nodes"
     )
     assert (found[ConditionType.READY].reason, found[ConditionType.READY].message) == (
         "Expired",
@@ -248,6 +249,23 @@ def test_nobody_is_said_to_have_asked_for_an_expiry() -> None:
     assert event.message == (
         "checkout is to be torn down: the lifetime that environments.d/checkout.yml gives it is over (9c1d9c1d)"
     )
+
+
+def test_an_expiry_by_date_blames_no_commit() -> None:
+    """The journal names the revision that applied then, which may be anybody's."""
+    by_date = ending(EndingCause.EXPIRED, author="")
+    fact = replace(ending_fact(EndingCause.EXPIRED), author="")
+    (event, *_) = told(going(PROTECTED, what=by_date, facts=(fact,)))
+    assert (
+        event.message == "checkout is to be torn down: the lifetime that environments.d/checkout.yml gives it is over"
+    )
+    assert DELETION[:8] not in conditions(going(PROTECTED, what=by_date))[ConditionType.ENDING].message
+
+
+def test_one_that_had_expired_before_it_came_is_not_said_to_be_torn_down() -> None:
+    plan = EnvironmentPlan(name=CHECKOUT, is_declared=False, facts=(ending_fact(EndingCause.EXPIRED),))
+    (event,) = told(made(plan, world=observed(), facts=plan.facts))
+    assert event.message.startswith("nothing of checkout is there, and nothing is launched: the lifetime that ")
 
 
 def test_an_ending_that_is_written_anew_is_not_taken_back() -> None:

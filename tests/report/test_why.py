@@ -516,7 +516,8 @@ def test_of_what_expired_it_says_that_nothing_is_left_and_counts_no_roles(journa
         assert document["summary"] == "checkout is not ready (expired): nothing of it is left"
         (said,) = about(document, "ending")
         assert said["text"].endswith("; nothing of it is left")
-        assert said["remedy"].startswith("commit a longer ttl or a later expires in environments.d/checkout.yml")
+        assert said["remedy"].startswith("hivequeen extend checkout 3d, or commit a longer ttl")
+        assert (said["rule"], said["file"]) == ("expired", FILE.file)
         assert about(document, "role", "expires") == []
 
 
