@@ -266,15 +266,15 @@ class Clone:
                 f"{self.upstream} does not take the push: {told}",
                 remedy="nothing was changed; ask whoever keeps that repository",
             )
-        raise Transient(
-            f"the push to {self.upstream} failed: {said(complaint)}", remedy=f"see: git push {upstream.remote}"
-        )
+        # `git push` by hand would push the person's own branch, which is not what was to be pushed.
+        raise Transient(f"the push to {self.upstream} failed: {said(complaint)}", remedy=self._certainty(revision))
 
     def _doubt(self, revision: RevisionId) -> str:
         return f"the commit {revision[:8]} may or may not be on {self.upstream}"
 
     def _certainty(self, revision: RevisionId) -> str:
-        return f"git fetch {self._upstream.remote} && git branch -r --contains {revision[:8]} names {self.upstream} if it is"
+        look = f"git fetch {self._upstream.remote} && git branch -r --contains {revision[:8]}"
+        return f"{look} names {self.upstream} if the commit is there"
 
     # --- the local branch ---
 

@@ -426,8 +426,9 @@ class TestRefusals:
         hook.write_text("#!/bin/sh\necho 'not on a Friday' >&2\nexit 1\n")
         hook.chmod(0o755)
         before = source.tip
-        with pytest.raises(HivequeenError, match="not on a Friday"):
+        with pytest.raises(Transient, match="not on a Friday") as failed:
             publish(jessica)
+        assert "names origin/main if the commit is there" in failed.value.remedy
         assert source.tip == before
 
     def test_a_repository_that_cannot_be_reached_is_told(self, source: GitSource, jessica: Person) -> None:
