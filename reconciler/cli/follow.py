@@ -186,7 +186,7 @@ class Watch:
         for hold in picture["holds"]:
             screen.complain(f"held ({hold['guard']}): {hold['message']}", hold["remedy"])
         for one in picture["environment"]["conditions"]:
-            if one["status"] and one["type"] in ("Stalled", "Suspended"):
+            if one["status"] and one["type"] in ("Stalled", "Suspended", "Expired"):
                 screen.complain(f"{one['type']}: {one['message']}", one["remedy"])
 
 
@@ -253,7 +253,11 @@ class _Wish:
             return None
         if environment is None:
             return FINE if self.is_end else None
-        return FINE if not self.is_end and _is_true(environment, "Ready") else _broken(picture)
+        if not self.is_end and _is_true(environment, "Ready"):
+            return FINE
+        if not self.is_end and _is_true(environment, "Expired"):
+            return FAILED
+        return _broken(picture)
 
 
 def _broken(picture: Document) -> int | None:

@@ -159,6 +159,15 @@ def test_a_daemon_that_has_just_begun_and_read_nothing_does_not_say_that_it_is_g
     assert len(pauses.spans) == 1
 
 
+def test_one_whose_lifetime_is_over_never_gets_ready_and_is_not_waited_for(
+    daemon: ScriptedDaemon, capsys: Captured
+) -> None:
+    over = condition("Expired", "nothing of it is left", remedy="hivequeen extend checkout 3d")
+    assert watch(daemon, status(over)).until_ready(NEW) == 1
+    assert capsys.readouterr().err == "Error: Expired: nothing of it is left\n  hivequeen extend checkout 3d\n"
+    assert watch(daemon, status(over), status(over), status()).until_gone(NEW) == 0
+
+
 def test_it_goes_on_until_the_environment_is_gone(daemon: ScriptedDaemon, capsys: Captured) -> None:
     ending = condition("Ending", "jessica removed environments.d/checkout.yml", remedy="git revert 22222222")
     grace = hold("grace", "a commit can still keep it until 18:30")
