@@ -13,9 +13,11 @@ from reconciler.model.actions import (
     LaunchNodes,
     ReplaceNode,
     ReplayLaunch,
+    TerminateNode,
     removal,
 )
 from reconciler.model.facts import EnvironmentEnding, ExpiryNoticed, Fact, OrphanSighted, TeardownBegan, TeardownItems
+from reconciler.model.memory import Cause
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Waiting
 from reconciler.model.rules import TAKE_OVER_CAUTION, TAKE_OVER_LAUNCH_PAUSE
 from reconciler.plan.barrier import defective
@@ -160,9 +162,13 @@ def _take_over(plan: EnvironmentPlan, context: Context) -> Iterable[Blocked]:
         if removal(action)
         and not (isinstance(action, DeleteChefNode | DeleteChefClient) and action.instance_id in asked)
     ]
+    # Of those that never served others come in the place: while they stay, that would be so many more.
+    freed = {one.role for one in removing if isinstance(one, TerminateNode) and one.cause is Cause.NEVER_READY}
+    following = [one for one in plan.actions if isinstance(one, LaunchNodes) and one.role in freed]
+    held = [*removing, *following]
     message = "the fleet was taken over: for a day every removal needs approval"
     until = since + TAKE_OVER_CAUTION
-    yield from hold(Guard.TAKE_OVER, plan, removing, context, message, actor=asked_by(plan, context), until=until)
+    yield from hold(Guard.TAKE_OVER, plan, held, context, message, actor=asked_by(plan, context), until=until)
 
 
 _RULES: tuple[Callable[[EnvironmentPlan, Context], Iterable[Blocked]], ...] = (

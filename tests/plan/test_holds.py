@@ -10,7 +10,7 @@ from reconciler.model.facts import RoleSettled, TeardownBegan, TeardownItems
 from reconciler.model.findings import Origin
 from reconciler.model.memory import Backoff, Cause, Suspension
 from reconciler.model.names import EnvironmentName
-from reconciler.model.observed import Phase
+from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan
 from reconciler.model.rules import Rules
 from reconciler.plan import guard, plan
@@ -254,6 +254,12 @@ def test_for_a_day_every_removal_needs_approval(ago: timedelta, held: bool) -> N
     made = guarded(environment(), world, taken_over(ago, settled=settled((CHECKOUT, WEB, 3))))
     assert guards(made) == ([Guard.TAKE_OVER] if held else [])
     assert bool(made.actions) != held
+
+
+@pytest.mark.parametrize("newcomer", [node(2, phase=Phase.FAILED), node(2, phase=Phase.RUNNING, image=NEW_IMAGE)])
+def test_then_nobody_comes_in_the_place_of_one_that_never_served_and_stays(newcomer: Node) -> None:
+    made = guarded(environment(), there(nodes=[node(1), newcomer]), taken_over(HOUR))
+    assert (made.actions, said(made.blocked[0].actions)) == ((), ["terminate_node 2", "launch_nodes 1"])
 
 
 def test_an_approved_removal_goes_and_its_chef_objects_with_it() -> None:
