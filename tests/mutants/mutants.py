@@ -310,4 +310,37 @@ MUTANTS: Final = (
         bad="    own = list(declared.violations)\n",
         caught_by=("tests/plan/test_policy.py", "-k", "together"),
     ),
+    # --- places, ages and halves ---
+    Mutant(
+        name="held-place-is-free",
+        bug="fills the place of a stopped node whose end is held, and brings a second fleet up beside the first",
+        file="plan/roles.py",
+        good="    places = live + len(going) + sum(",
+        bad="    places = live + sum(",
+        caught_by=("tests/reconcile/test_sleep_and_stop.py", "-k", "no_second_fleet"),
+    ),
+    Mutant(
+        name="excess-is-the-extra-one",
+        bug="takes a node that a commit lowered for the extra one of a replacement: it goes as replaced, past every hold",
+        file="plan/leaving.py",
+        good="    excess = max(too_many - surge, min(too_many, by_commit))\n",
+        bad="    excess = too_many - surge\n",
+        caught_by=("tests/plan/test_roles.py", "-k", "though_it_drifts_too"),
+    ),
+    Mutant(
+        name="age-while-suspended",
+        bug="lets what is stopped grow old while nobody may start it, and terminates it when the suspension ends",
+        file="observe/nodes.py",
+        good="    if _is_left_alone(evidence, node.environment):\n",
+        bad="    if False:\n",
+        caught_by=("tests/reconcile/test_sleep_and_stop.py", "-k", "during_a_suspension"),
+    ),
+    Mutant(
+        name="search-proves-failure",
+        bug="calls a node failed because a search lacks it: an index that stands still ends all newcomers",
+        file="observe/nodes.py",
+        good=" and at >= node.deadline_at and _is_known_not_ready(evidence, record):",
+        bad=" and at >= node.deadline_at:",
+        caught_by=("tests/reconcile/test_attacks.py", "-k", "stands_still"),
+    ),
 )
