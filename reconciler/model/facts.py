@@ -17,6 +17,7 @@ from reconciler.model.memory import (
     IntentState,
     Item,
     NodeRecord,
+    Pin,
     Suspension,
     Trouble,
 )
@@ -219,6 +220,15 @@ class RoleSettled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePinned:
+    """What the role's moving image is resolved to, until a commit changes it or somebody refreshes it."""
+
+    environment: EnvironmentName
+    role: RoleName
+    pin: Pin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoleTroubled:
     trouble: Trouble
 
@@ -308,6 +318,7 @@ Fact: TypeAlias = (
     | OrphanCleared
     | TeardownEnded
     | RoleSettled
+    | ImagePinned
     | RoleTroubled
     | RoleRecovered
     | OfferingExhausted

@@ -277,6 +277,14 @@ class Exhausted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """What a role's moving image was resolved to."""
+
+    source: str  # as declared: "ssm:/golden/web"
+    image: ImageId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blindness:
     """A time in which nobody could see the fleet: reads failed, or no daemon ran."""
 
@@ -315,3 +323,5 @@ class Memory:
     settled: Mapping[tuple[EnvironmentName, RoleName], int] = field(
         default_factory=lambda: MappingProxyType({})
     )  # count that the role last held exactly
+    # Of roles with a moving image. The Chef role shows the same; but there anybody may edit it.
+    pins: Mapping[tuple[EnvironmentName, RoleName], Pin] = field(default_factory=lambda: MappingProxyType({}))

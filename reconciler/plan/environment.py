@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from reconciler.model.actions import Action, ActionName
 from reconciler.model.desired import Environment, Frozen, ImageById, Role
-from reconciler.model.facts import EndingCancelled
-from reconciler.model.memory import KnownEnvironment
+from reconciler.model.facts import EndingCancelled, ImagePinned
+from reconciler.model.memory import KnownEnvironment, Pin
 from reconciler.model.names import ImageId, chef_role_name
 from reconciler.model.observed import ChefRole, Node, Observed, ObservedEnvironment, Phase
 from reconciler.model.plan import EnvironmentPlan, Stall
@@ -96,7 +96,8 @@ def _plan_role(environment: Environment, role: Role, observed: ObservedEnvironme
     if foreign is not None:
         return RolePlan(stalls=[foreign])
     nodes = [node for node in observed.nodes if node.role == role.name]
-    image = image_of(environment, role, context.observed, chef_role, nodes)
+    known = context.memory.pins.get((environment.name, role.name))
+    image = image_of(environment, role, context.observed, chef_role, nodes, known=known)
     if image is None:
         message, remedy = context.observed.unresolved.get(
             (environment.name, role.name), ("it was not looked up", "wait")
@@ -111,20 +112,37 @@ def _plan_role(environment: Environment, role: Role, observed: ObservedEnvironme
     for node in nodes:
         repairs.extend(ensure_node(environment, role, node, context.revision))
     plan.actions[:0] = repairs
+    pin = Pin(source=str(role.image), image=image)
+    if not isinstance(role.image, ImageById) and pin != known:
+        plan.facts.append(ImagePinned(environment=environment.name, role=role.name, pin=pin))
     return plan
 
 
 def image_of(
-    environment: Environment, role: Role, world: Observed, chef_role: ChefRole | None, nodes: Sequence[Node]
+    environment: Environment,
+    role: Role,
+    world: Observed,
+    chef_role: ChefRole | None,
+    nodes: Sequence[Node],
+    *,
+    known: Pin | None = None,
 ) -> ImageId | None:
-    """The declared image; of a moving one, what it was just resolved to, else what is pinned in the Chef role.
+    """The declared image; of a moving one, what a refresh just resolved it to, else what is known to be pinned.
 
-    Where somebody deleted the Chef role, the pin went with it: what serves is what was pinned, and stays so.
+    The Chef role shows the pin, but there anybody may edit it, or restore it from a backup: no commit asks for that. Of
+    the two the one that serves is right. And what serves is what was pinned where the Chef role was deleted, unless
+    something else is known.
     """
     if isinstance(role.image, ImageById):
         return role.image.image_id
-    serving = [node.instance.image for node in nodes if node.phase == Phase.READY]
-    if chef_role is None and serving and environment.name not in world.refreshing:
-        return serving[-1]
-    resolved = world.images.get((environment.name, role.name))
-    return resolved or (chef_role.pin(str(role.image)) if chef_role else None)
+    source = str(role.image)
+    resolved, shown = world.images.get((environment.name, role.name)), chef_role.pin(source) if chef_role else None
+    kept = known.image if known is not None and known.source == source else None
+    serving = next((node.instance.image for node in reversed(nodes) if node.phase == Phase.READY), None)
+    if environment.name in world.refreshing and resolved is not None:
+        return resolved
+    if kept is not None and (chef_role is not None or serving is not None):
+        return shown if shown is not None and shown == serving else kept
+    if chef_role is None and serving is not None and environment.name not in world.refreshing:
+        return serving
+    return resolved or shown

@@ -16,7 +16,15 @@ from reconciler.model.actions import (
     TerminateNode,
     removal,
 )
-from reconciler.model.facts import EnvironmentEnding, ExpiryNoticed, Fact, OrphanSighted, TeardownBegan, TeardownItems
+from reconciler.model.facts import (
+    EnvironmentEnding,
+    ExpiryNoticed,
+    Fact,
+    ImagePinned,
+    OrphanSighted,
+    TeardownBegan,
+    TeardownItems,
+)
 from reconciler.model.memory import Cause
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan, Waiting
 from reconciler.model.rules import TAKE_OVER_CAUTION, TAKE_OVER_LAUNCH_PAUSE
@@ -66,7 +74,9 @@ def _hold_everything(plan: EnvironmentPlan, everything: Blocked) -> EnvironmentP
     """Nothing is decided either: whoever may not act sets no grace period and no age going."""
     blocked = (replace(everything, actions=plan.actions),) if plan.actions else ()
     facts = tuple(
-        fact for fact in plan.facts if not isinstance(fact, EnvironmentEnding | ExpiryNoticed | OrphanSighted)
+        fact
+        for fact in plan.facts
+        if not isinstance(fact, EnvironmentEnding | ExpiryNoticed | ImagePinned | OrphanSighted)
     )
     return replace(plan, actions=(), blocked=blocked, due_at=None, facts=_not_begun(facts))
 

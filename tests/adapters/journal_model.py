@@ -14,6 +14,7 @@ from reconciler.model.facts import (
     ExpiryNoticed,
     Fact,
     FirstRunReported,
+    ImagePinned,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
@@ -198,6 +199,8 @@ class JournalModel:
                 self.memory = replace(memory, orphans=_without(memory.orphans, item))
             case RoleSettled(environment=name, role=role, count=count):
                 self.memory = replace(memory, settled={**memory.settled, (name, role): count})
+            case ImagePinned(environment=name, role=role, pin=pin):
+                self.memory = replace(memory, pins={**memory.pins, (name, role): pin})
             case RoleTroubled(trouble=trouble):
                 key = (trouble.environment, trouble.role)
                 self.memory = replace(memory, troubles={**memory.troubles, key: trouble})
@@ -218,7 +221,7 @@ class JournalModel:
                 rest = (known for known in memory.approvals if known.digest != approval.digest)
                 self.memory = replace(memory, approvals=(*rest, approval))
             case TookOver():
-                self.memory = replace(memory, taken_over_at=at)
+                self.memory = replace(memory, taken_over_at=at, pins={})
             case Looked():
                 self.memory = replace(memory, looked_at=at)
             case SightedAgain(since=since):
@@ -308,6 +311,7 @@ class JournalModel:
             memory,
             environments=_without(memory.environments, name),
             settled={key: count for key, count in memory.settled.items() if key[0] != name},
+            pins={key: pin for key, pin in memory.pins.items() if key[0] != name},
             troubles={key: trouble for key, trouble in memory.troubles.items() if key[0] != name},
             backoffs=_without(memory.backoffs, name),
         )

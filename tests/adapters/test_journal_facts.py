@@ -19,6 +19,7 @@ from reconciler.model.facts import (
     ExpiryNoticed,
     Fact,
     FirstRunReported,
+    ImagePinned,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
@@ -56,11 +57,12 @@ from reconciler.model.memory import (
     Item,
     ItemKind,
     KnownEnvironment,
+    Pin,
     Removal,
     Suspension,
     Trouble,
 )
-from reconciler.model.names import EnvironmentName, InstallationId, InstanceId, IntentToken, RevisionId
+from reconciler.model.names import EnvironmentName, ImageId, InstallationId, InstanceId, IntentToken, RevisionId
 from tests.adapters.journal_facts import CHECKOUT, FIRST, NOON, WEB, facts, instance_ids, intent, node
 from tests.adapters.journal_model import JournalModel
 
@@ -381,6 +383,17 @@ def test_all_facts_of_one_call_or_none(journal: SqliteJournal) -> None:
     with pytest.raises(StatementError, match="without a zone"):
         journal.record(NOON, NodeSeen(record=node()), IntentOpened(intent=naive))
     assert journal.recall(NOON).nodes == {}
+
+
+def test_a_pin_is_kept_until_another_takes_its_place_or_another_may_have_owned_the_fleet(
+    journal: SqliteJournal,
+) -> None:
+    old, new = (Pin(source="ssm:/golden/web", image=ImageId(image)) for image in ("ami-1", "ami-2"))
+    journal.record(NOON, ImagePinned(environment=CHECKOUT, role=WEB, pin=old))
+    journal.record(NOON, ImagePinned(environment=CHECKOUT, role=WEB, pin=new))
+    assert journal.recall(NOON).pins == {(CHECKOUT, WEB): new}
+    journal.record(NOON, TookOver(actor="ops"))
+    assert journal.recall(NOON).pins == {}
 
 
 def test_settled_intents_of_forgotten_nodes_are_dropped_after_a_week(journal: SqliteJournal) -> None:

@@ -343,4 +343,12 @@ MUTANTS: Final = (
         bad=" and at >= node.deadline_at:",
         caught_by=("tests/reconcile/test_attacks.py", "-k", "stands_still"),
     ),
+    Mutant(
+        name="pin-of-anybody",
+        bug="takes an image that somebody wrote into the Chef role for the one that a commit asked for, and rolls the fleet",
+        file="plan/environment.py",
+        good="        return shown if shown is not None and shown == serving else kept\n",
+        bad="        return shown or kept\n",
+        caught_by=("tests/reconcile/test_attacks.py", "-k", "no_commit_moved"),
+    ),
 )

@@ -27,6 +27,7 @@ from reconciler.model.desired import Desired
 from reconciler.model.facts import (
     EnvironmentEnding,
     Fact,
+    ImagePinned,
     IntentEnded,
     OrphanCleared,
     OrphanSighted,
@@ -261,6 +262,8 @@ class Fleet:
         match fact:
             case RoleSettled():
                 known = replace(known, settled={**known.settled, (fact.environment, fact.role): fact.count})
+            case ImagePinned():
+                known = replace(known, pins={**known.pins, (fact.environment, fact.role): fact.pin})
             case RoleTroubled(trouble=trouble):
                 known = replace(known, troubles={**known.troubles, (trouble.environment, trouble.role): trouble})
             case RoleRecovered():

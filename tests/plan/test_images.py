@@ -4,6 +4,8 @@ from typing import Any
 
 from reconciler.model.actions import Action, EnsureChefRole, LaunchNodes, ReplaceNode
 from reconciler.model.desired import Environment, Image, ImageByName, ImageByParameter
+from reconciler.model.facts import ImagePinned
+from reconciler.model.memory import Memory, Pin
 from reconciler.model.names import ImageId
 from reconciler.model.observed import ObservedEnvironment
 from reconciler.model.plan import EnvironmentPlan
@@ -15,9 +17,11 @@ from tests.plan.builders import (
     bare,
     environment,
     generated,
+    memory,
     node,
     plan_one,
     role,
+    said,
     there,
 )
 
@@ -27,10 +31,14 @@ PINNED = generated(HOME)  # to IMAGE
 
 
 def plan_with(
-    home: Environment, world: ObservedEnvironment, resolved: ImageId | None = None, **changes: Any
+    home: Environment,
+    world: ObservedEnvironment,
+    resolved: ImageId | None = None,
+    remembered: Memory | None = None,
+    **changes: Any,
 ) -> EnvironmentPlan:
     images = {(CHECKOUT, WEB): resolved} if resolved else {}
-    return plan_one(home, world, images=images, **changes)
+    return plan_one(home, world, remembered, images=images, **changes)
 
 
 def images_of(actions: tuple[Action, ...]) -> set[str]:
@@ -98,3 +106,66 @@ def test_where_the_pin_was_deleted_with_its_role_the_image_that_serves_takes_its
     world = there(HOME, [node(1), node(2)], **PINNED | {"chef_roles": {}})
     made = plan_with(HOME, world, resolved=NEW_IMAGE)
     assert [type(action) for action in made.actions] == [EnsureChefRole]
+
+
+# --- what the journal knows is pinned -------------------------------------------------------------------------------
+
+KEY = (CHECKOUT, WEB)
+KNOWN = memory(pins={KEY: Pin(source=str(MOVING), image=IMAGE)})
+EDITED = generated(HOME, image=NEW_IMAGE)  # what somebody made of the pin in Chef
+
+
+def pins_noted(made: EnvironmentPlan) -> list[Pin]:
+    return [fact.pin for fact in made.facts if isinstance(fact, ImagePinned)]
+
+
+def test_what_is_pinned_is_noted_once() -> None:
+    world = there(HOME, [node(1), node(2)], **PINNED)
+    assert pins_noted(plan_with(HOME, world)) == [Pin(source=str(MOVING), image=IMAGE)]
+    assert pins_noted(plan_with(HOME, world, remembered=KNOWN)) == []
+    assert pins_noted(plan_one(environment(), there(nodes=[node(1), node(2)]))) == []  # of a fixed image nothing
+
+
+def test_a_pin_that_was_edited_in_chef_is_put_right_and_replaces_nobody() -> None:
+    made = plan_with(HOME, there(HOME, [node(1), node(2)], **EDITED), remembered=KNOWN)
+    assert said(made.actions) == ["ensure_chef_role checkout-web"]
+    (action,) = made.actions
+    assert isinstance(action, EnsureChefRole)
+    assert action.wanted.pin(str(MOVING)) == IMAGE
+
+
+def test_a_pin_that_was_edited_before_anything_came_of_a_refresh_is_put_right_too() -> None:
+    refreshed = memory(pins={KEY: Pin(source=str(MOVING), image=ImageId("ami-of-the-refresh"))})
+    made = plan_with(HOME, there(HOME, [node(1), node(2)], **EDITED), remembered=refreshed)
+    assert images_of(made.actions) == {"ami-of-the-refresh"}
+
+
+def test_of_a_journal_that_is_older_than_the_fleet_the_pin_gives_way_to_the_one_that_serves() -> None:
+    """It was restored from a copy: nobody asked to go back to the image before."""
+    outdated = memory(pins={KEY: Pin(source=str(MOVING), image=NEW_IMAGE)})
+    made = plan_with(HOME, there(HOME, [node(1), node(2)], **PINNED), remembered=outdated)
+    assert (made.actions, pins_noted(made)) == ((), [Pin(source=str(MOVING), image=IMAGE)])
+
+
+def test_a_commit_that_names_another_image_moves_the_pin() -> None:
+    other = environment(roles=[role(image=ImageByParameter(parameter="/debian/13"))])
+    made = plan_with(other, there(HOME, [node(1), node(2)], **PINNED), resolved=NEW_IMAGE, remembered=KNOWN)
+    assert images_of(made.actions) == {NEW_IMAGE}
+    assert pins_noted(made) == [Pin(source="ssm:/debian/13", image=NEW_IMAGE)]
+
+
+def test_a_refresh_moves_what_is_known_to_be_pinned() -> None:
+    world = there(HOME, [node(1), node(2)], **PINNED)
+    made = plan_with(HOME, world, resolved=NEW_IMAGE, refreshing=frozenset({CHECKOUT}), remembered=KNOWN)
+    assert pins_noted(made) == [Pin(source=str(MOVING), image=NEW_IMAGE)]
+
+
+def test_a_role_of_which_nothing_is_left_begins_with_the_image_of_the_day() -> None:
+    made = plan_with(HOME, bare(CHECKOUT), resolved=NEW_IMAGE, remembered=KNOWN)
+    assert images_of(made.actions) == {NEW_IMAGE}
+
+
+def test_where_the_role_was_deleted_in_chef_what_is_known_comes_before_what_serves() -> None:
+    made = plan_with(HOME, bare(CHECKOUT, [node(1, image=NEW_IMAGE), node(2)]), resolved=NEW_IMAGE, remembered=KNOWN)
+    assert pins_noted(made) == []
+    assert images_of(made.actions) == {IMAGE}

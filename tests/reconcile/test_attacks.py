@@ -10,7 +10,7 @@ import pytest
 from reconciler.daemon.operations import Operations
 from reconciler.errors import Denied, Transient
 from reconciler.model import tags
-from reconciler.model.facts import EnvironmentFailed, Resumed
+from reconciler.model.facts import EnvironmentFailed, Resumed, TookOver
 from reconciler.model.memory import Backoff
 from reconciler.model.names import (
     ChefName,
@@ -163,6 +163,44 @@ def test_a_chef_role_deleted_by_hand_takes_no_pin_with_it(world: World) -> None:
     world.chef.delete_role(ChefName("production-web"))
     world.settle(passes=60)
     assert {one.instance_id for one in world.cloud.alive()} == before
+
+
+@pytest.mark.parametrize("image", ["ami-00000000000000001", "ami-00000000000000009"])
+def test_a_pin_that_no_commit_moved_rolls_no_fleet(world: World, image: str) -> None:
+    """Somebody restored the Chef role from a backup, or edited it."""
+    world.cloud.moving_images["ssm:/golden/web"] = ImageId("ami-00000000000000001")
+    world.commit(production=MOVING)
+    world.settle()
+    world.cloud.moving_images["ssm:/golden/web"] = ImageId("ami-00000000000000002")
+    world.reconciler.refresh_images(EnvironmentName("production"))
+    world.reconcile()
+    world.settle(passes=80)
+    before = {one.instance_id for one in world.cloud.alive()}
+    role = world.chef.stored_roles["production-web"]
+    mark = role.default_attributes["hivequeen"]
+    assert isinstance(mark, dict)
+    edited = {**role.default_attributes, "hivequeen": {**mark, "image": image}}
+    world.chef.put_role(replace(role, default_attributes=edited))
+    pass_time(world, passes=30, seconds=60)
+    assert {one.instance_id for one in world.cloud.alive()} == before
+    assert world.chef.stored_roles["production-web"] == role
+
+
+def test_a_refresh_by_another_owner_is_not_undone_by_who_takes_over(world: World) -> None:
+    world.cloud.moving_images["ssm:/golden/web"] = ImageId("ami-00000000000000001")
+    world.commit(production=MOVING)
+    world.settle()
+    world.claim_elsewhere(installation="other")
+    role = world.chef.stored_roles["production-web"]
+    mark = role.default_attributes["hivequeen"]
+    assert isinstance(mark, dict)
+    refreshed = {**role.default_attributes, "hivequeen": {**mark, "image": "ami-00000000000000002"}}
+    world.chef.put_role(replace(role, default_attributes=refreshed))
+    world.reconcile()
+    world.journal.record(world.clock.now(), TookOver(actor="ops"))
+    world.claim_elsewhere(installation=world.journal.recall(world.clock.now()).installation)
+    pass_time(world, passes=3, seconds=600)
+    assert world.chef.stored_roles["production-web"].pin("ssm:/golden/web") == "ami-00000000000000002"
 
 
 def test_a_stale_search_deletes_no_role_that_somebody_else_made_since(world: World) -> None:

@@ -16,6 +16,7 @@ from reconciler.adapters.journal.tables import (
     environments,
     facts,
     notices,
+    pins,
     settled,
     teardowns,
     troubles,
@@ -139,7 +140,7 @@ def _list(connection: Connection, at: datetime, fact: TeardownItems) -> None:
 
 def _end_teardown(connection: Connection, name: EnvironmentName) -> None:
     """Forget it; but one whose time is over while its file is still there keeps its ending, or it would end for ever."""
-    for table in (settled, troubles, backoffs):
+    for table in (settled, pins, troubles, backoffs):
         connection.execute(delete(table).where(table.c.environment == name))
     if _is_expired_and_declared(connection, name):
         connection.execute(update(environments).where(environments.c.name == name).values(teardown_began_at=None))

@@ -73,5 +73,19 @@ _ENDINGS_AND_ORPHANS: Final = (
     "DROP TABLE environments_of_version_1",
 )
 
+
+def image_pins(connection: Connection) -> None:
+    """2 → 3: what moving images are resolved to. Until a pass has noted it, the Chef roles tell."""
+    connection.exec_driver_sql(
+        """CREATE TABLE pins (
+        environment VARCHAR NOT NULL,
+        role VARCHAR NOT NULL,
+        source TEXT NOT NULL,
+        image VARCHAR NOT NULL,
+        PRIMARY KEY (environment, role)
+    )"""
+    )
+
+
 # By the version that a step starts from. A new file is made at the newest version and takes none of them.
-MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType({1: endings_and_orphans})
+MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType({1: endings_and_orphans, 2: image_pins})

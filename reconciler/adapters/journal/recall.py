@@ -21,6 +21,7 @@ from reconciler.adapters.journal.tables import (
     nodes,
     notices,
     orphans,
+    pins,
     settled,
     suspensions,
     teardowns,
@@ -39,11 +40,20 @@ from reconciler.model.memory import (
     KnownEnvironment,
     Memory,
     NodeRecord,
+    Pin,
     Suspension,
     Termination,
     Trouble,
 )
-from reconciler.model.names import EnvironmentName, InstallationId, InstanceId, IntentToken, RevisionId, RoleName
+from reconciler.model.names import (
+    EnvironmentName,
+    ImageId,
+    InstallationId,
+    InstanceId,
+    IntentToken,
+    RevisionId,
+    RoleName,
+)
 
 Value = TypeVar("Value")
 
@@ -115,6 +125,7 @@ def _memory(
         exhausted=_exhausted(connection, now),
         orphans=_orphans(connection),
         settled=_settled(connection),
+        pins=_pins(connection),
     )
 
 
@@ -212,3 +223,12 @@ def _orphans(connection: Connection) -> Mapping[Item, datetime]:
 def _settled(connection: Connection) -> Mapping[tuple[EnvironmentName, RoleName], int]:
     found = connection.execute(select(settled.c.environment, settled.c.role, settled.c.count.label("nodes")))
     return MappingProxyType({(EnvironmentName(row.environment), RoleName(row.role)): row.nodes for row in found})
+
+
+def _pins(connection: Connection) -> Mapping[tuple[EnvironmentName, RoleName], Pin]:
+    return MappingProxyType(
+        {
+            (EnvironmentName(row.environment), RoleName(row.role)): Pin(source=row.source, image=ImageId(row.image))
+            for row in connection.execute(select(pins))
+        }
+    )

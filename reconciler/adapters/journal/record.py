@@ -23,6 +23,7 @@ from reconciler.adapters.journal.tables import (
     intents,
     nodes,
     orphans,
+    pins,
     settled,
     suspensions,
     teardowns,
@@ -39,6 +40,7 @@ from reconciler.model.facts import (
     ExpiryNoticed,
     Fact,
     FirstRunReported,
+    ImagePinned,
     IntentEnded,
     IntentLaunched,
     IntentOpened,
@@ -81,7 +83,13 @@ TERMINATIONS_KEPT: Final = timedelta(hours=24)  # the limits look back one hour 
 MarkFact: TypeAlias = NodeMissing | NodeOdd | NodeFailed | NodeReady | NodeGone
 NodeFact: TypeAlias = NodeSeen | MarkFact | NodeForgotten | RegistrationDeferred | FirstRunReported | TerminationAsked
 RoleFact: TypeAlias = (
-    RoleSettled | RoleTroubled | RoleRecovered | OfferingExhausted | EnvironmentFailed | EnvironmentRecovered
+    RoleSettled
+    | ImagePinned
+    | RoleTroubled
+    | RoleRecovered
+    | OfferingExhausted
+    | EnvironmentFailed
+    | EnvironmentRecovered
 )
 # The column that keeps the first moment of each.
 MARKS: Final[Mapping[type[MarkFact], str]] = MappingProxyType(
@@ -131,6 +139,7 @@ def record(connection: Connection, at: datetime, fact: Fact) -> None:
             _node(connection, at, fact)
         case (
             RoleSettled()
+            | ImagePinned()
             | RoleTroubled()
             | RoleRecovered()
             | OfferingExhausted()
@@ -299,6 +308,9 @@ def _role(connection: Connection, fact: RoleFact) -> None:
     match fact:
         case RoleSettled(environment=environment, role=role, count=count):
             put(connection, settled, {"environment": environment, "role": role}, {"count": count})
+        case ImagePinned(environment=environment, role=role, pin=pin):
+            key = {"environment": environment, "role": role}
+            put(connection, pins, key, {"source": pin.source, "image": pin.image})
         case RoleTroubled(trouble=trouble):
             put(
                 connection,
@@ -363,6 +375,7 @@ def _person(connection: Connection, at: datetime, fact: PersonFact) -> None:
             )
         case TookOver():
             say(connection, "taken_over_at", _text(at))
+            connection.execute(delete(pins))  # whoever owned the fleet meanwhile may have refreshed them
         case _ as unreachable:
             assert_never(unreachable)
 

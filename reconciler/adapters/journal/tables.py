@@ -1,4 +1,4 @@
-"""The tables of version 2, and how moments and absent scopes are written in them."""
+"""The tables of version 3, and how moments and absent scopes are written in them."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -190,6 +190,15 @@ settled = Table(
     Column("environment", String, primary_key=True),
     Column("role", String, primary_key=True),
     Column("count", Integer, nullable=False),
+)
+
+pins = Table(
+    "pins",
+    metadata,
+    Column("environment", String, primary_key=True),
+    Column("role", String, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("image", String, nullable=False),
 )
 
 events = Table(
