@@ -9,6 +9,7 @@ from reconciler.model.facts import NodeGone
 from reconciler.model.names import EnvironmentName
 from reconciler.model.rules import NOT_FOUND_PROOF
 from tests.simulation.deeds import Deed, Launch, Recorded, Termination, Touch
+from tests.simulation.ledger import Machine
 from tests.simulation.scene import PASS_MOST, Scene
 from tests.simulation.schedules import is_asleep
 from tests.simulation.specs import Declared, RoleShape, is_allowed
@@ -38,7 +39,7 @@ def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
     living = [
         one
         for one in scene.ledger.of_role(environment, role)
-        if one.is_ours and not one.was_retagged and not scene.is_beyond_knowing(one)
+        if one.is_ours and not one.was_retagged and not scene.is_beyond_knowing(one) and not _is_proved_gone(scene, one)
     ]
     failed = [one for one in living if not scene.is_known_ready(one) and scene.has_failed(one)]
     drifted = [one for one in living if scene.is_drifted(one, shape)]
@@ -167,10 +168,14 @@ def gone_is_gone(deed: Deed, scene: Scene) -> Iterator[str]:
         machine = scene.ledger.machines.get(fact.instance_id) if isinstance(fact, NodeGone) else None
         if machine is None or machine.ended_at is not None:
             continue
-        hidden_since = scene.ledger.hidden_since.get(machine.instance_id)
-        # An hour of NotFound by id, in the right account, is all the proof that there is.
-        if hidden_since is None or scene.now - hidden_since < NOT_FOUND_PROOF:
+        if not _is_proved_gone(scene, machine):
             yield f"{machine.instance_id} of {machine.environment}/{machine.role} lives"
+
+
+def _is_proved_gone(scene: Scene, machine: Machine) -> bool:
+    """An hour of NotFound by id, in the right account, is all the proof that there is."""
+    hidden_since = scene.ledger.hidden_since.get(machine.instance_id)
+    return hidden_since is not None and scene.now - hidden_since >= NOT_FOUND_PROOF
 
 
 def _place(deed: Launch) -> tuple[str, str]:
