@@ -1,6 +1,7 @@
 """What `plan --at` and `plan --diff` need: revisions out of a repository, and a world to plan them against."""
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from reconciler.model.memory import Memory
     from reconciler.model.names import BlobId, RevisionId
     from reconciler.model.policy import Policy
+    from reconciler.model.rules import Rules
     from reconciler.review import Side, Snapshot
     from reconciler.settings import Settings
     from reconciler.spec import SpecReader
 
+_OWN_HEAD: Final = re.compile(r"(?:HEAD)?(?:$|[~^@:])")  # HEAD~1, and @ for short
 _WHOLE: Final = "fetch the whole history (git fetch --unshallow; in a build, fetch-depth: 0)"
 
 
@@ -120,6 +123,15 @@ class Terms:
             return self.snapshot.policy
         return self.settings.policy if self.settings is not None else Policy()
 
+    @property
+    def rules(self) -> "Rules":
+        from reconciler.model.names import FleetId  # noqa: PLC0415 - as above
+        from reconciler.model.rules import Rules  # noqa: PLC0415 - as above
+
+        if self.snapshot is not None:
+            return self.snapshot.rules
+        return self.settings.rules if self.settings is not None else Rules(fleet=FleetId("assumed"))
+
     def price(self) -> "Callable[[Environment], Cost]":
         """
         Raises:
@@ -134,13 +146,11 @@ class Terms:
         return prices.reckoner(self.settings.prices if self.settings is not None else None, region)
 
     def assumed(self, base: "Desired") -> "Snapshot":
-        from reconciler.model.names import FleetId  # noqa: PLC0415 - as above
-        from reconciler.model.rules import Rules  # noqa: PLC0415 - as above
         from reconciler.review import assume  # noqa: PLC0415 - as above
 
         return assume(
             base,
-            rules=self.settings.rules if self.settings is not None else Rules(fleet=FleetId("assumed")),
+            rules=self.rules,
             policy=self.policy,
             folder=self.folder,
             region=self.region,
@@ -151,13 +161,23 @@ class Terms:
 class Revisions:
     """Reads revisions of one repository, as the daemon would."""
 
-    def __init__(self, borrowed: "BorrowedRepository", terms: Terms) -> None:
+    def __init__(self, borrowed: "BorrowedRepository", terms: Terms, *, is_mirror: bool = False) -> None:
         self._borrowed = borrowed
         self._terms = terms
+        self._is_mirror = is_mirror
         self._reader = _reader(terms)
         self._sides = Sides(borrowed, terms, folder=terms.folder)
 
     def named(self, name: str) -> "RevisionId":
+        """
+        Raises:
+            Stalled: it is not here; or it is the person's own HEAD, and this is not their clone.
+        """
+        if self._is_mirror and _OWN_HEAD.match(name):
+            raise Stalled(
+                f"{name} means what is checked out in a clone, and this is none of the daemon's repository",
+                remedy="run it in a clone of that repository, or name a branch or a revision that the daemon has read",
+            )
         return self._borrowed.revision(name)
 
     def pair(self, text: str) -> "tuple[RevisionId, RevisionId]":
@@ -208,13 +228,9 @@ class Sides:
     def __init__(self, borrowed: "BorrowedRepository", terms: Terms, *, folder: str) -> None:
         from reconciler.source.history import History  # noqa: PLC0415 - as above
 
-        settings = terms.settings
         self._is_shallow = borrowed.is_shallow
-        self._history = History(
-            borrowed.repository,
-            folder=folder,
-            has_default_ttl=settings is not None and settings.rules.default_ttl is not None,
-        )
+        has_default_ttl = terms.rules.default_ttl is not None
+        self._history = History(borrowed.repository, folder=folder, has_default_ttl=has_default_ttl)
         self._is_noted = False
 
     def of(self, desired: "Desired", memory: "Memory") -> "Side":
@@ -245,10 +261,11 @@ def revisions(terms: Terms) -> Iterator[Revisions]:
         except HivequeenError:
             if terms.settings is None:
                 raise
-        if borrowed is None or not is_of(borrowed, terms):
+        is_mirror = borrowed is None or not is_of(borrowed, terms)
+        if borrowed is None or is_mirror:
             borrowed = _mirror(terms, Path(scratch))
         try:
-            yield Revisions(borrowed, terms)
+            yield Revisions(borrowed, terms, is_mirror=is_mirror)
         finally:
             borrowed.close()
 
@@ -280,7 +297,7 @@ def _mirror(terms: Terms, scratch: Path) -> "BorrowedRepository":
         )
     screen.note(f"this is no clone of {masked(terms.settings.repository.url)}: the daemon's mirror is read")
     branch = terms.settings.repository.branch
-    aliases = dict.fromkeys((branch, f"origin/{branch}", "HEAD"), "refs/hivequeen/tip")
+    aliases = dict.fromkeys((branch, f"origin/{branch}"), "refs/hivequeen/tip")
     return BorrowedRepository(mirror, scratch / "mirror.git", folder=terms.folder, aliases=aliases)
 
 

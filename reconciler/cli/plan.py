@@ -146,7 +146,7 @@ def _planned(terms: "Terms", at: str | None, name: "EnvironmentName | None") -> 
     from reconciler.daemon import answers  # noqa: PLC0415 - as above
     from reconciler.model.passes import Pass, Scope  # noqa: PLC0415 - as above
     from reconciler.review import foresee as foreseen_at  # noqa: PLC0415 - as above
-    from reconciler.review.wording import as_it_was  # noqa: PLC0415 - as above
+    from reconciler.review.wording import as_it_was, printable, unresolved  # noqa: PLC0415 - as above
 
     world = terms.snapshot
     if world is None:
@@ -158,6 +158,10 @@ def _planned(terms: "Terms", at: str | None, name: "EnvironmentName | None") -> 
         plan = _whole(made, tuple(_stops(world, made, source)))
     if name is not None:
         _require_known(name, {*desired.declared, *(one.name for one in plan.environments)})
+    for image in sorted(
+        {image for one, waiting in made.unresolved.items() if name in (None, one) for image in waiting}
+    ):
+        screen.note(unresolved(printable(image)))
     return answers.passed(
         Pass(
             scope=Scope(environments=None, because="plan"),

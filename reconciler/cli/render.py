@@ -326,12 +326,13 @@ def _blocks(blocks: Iterable[Document]) -> None:
 
 
 def _block(block: Document, indent: str) -> None:
+    from reconciler.review import wording  # noqa: PLC0415 - planning's words only where a plan is shown
+
     is_ending = block["guard"] == "grace"
-    what = "ending" if is_ending else f"held ({block['guard']})"
     more = [f"asked for by {block['actor']}"] if block["actor"] and block["actor"] not in block["message"] else []
     more += [f"until {day(block['until'])}"] if block["until"] else []
     brackets = f" ({', '.join(more)})" if more and not is_ending else ""  # its message says both
-    screen.say(f"{indent}{what}: {block['message']}{brackets}", style="yellow")
+    screen.say(f"{indent}{wording.hold(block['guard'])}: {block['message']}{brackets}", style="yellow")
     space = " " * (len(indent) - len(indent.lstrip()))
     for action in block["actions"]:
         screen.say(f"{space}    would {_action(action)}", style="dim")

@@ -81,10 +81,7 @@ def _unresolved(found: "Review") -> None:
     from reconciler.review import wording  # noqa: PLC0415 - as above
 
     for image in found.unresolved:
-        screen.say(
-            f"which image {wording.printable(image)} names now was not looked up; it is taken for another one than before",
-            style="dim",
-        )
+        screen.say(wording.unresolved(wording.printable(image)), style="dim")
 
 
 def _fields(one: "EnvironmentReview") -> None:
@@ -93,7 +90,7 @@ def _fields(one: "EnvironmentReview") -> None:
     rows = []
     for field in one.fields:
         old, new = wording.values(field)
-        risk = (str(field.risk), _STYLES[str(field.risk)])
+        risk = (wording.risk(field), _STYLES[str(field.risk)])
         rows.append((f"  {wording.printable(field.key)}", old, new, wording.printable(str(field.origin or "")), risk))
     screen.table(("  FIELD", "OLD", "NEW", "WHERE", "RISK"), rows, prose=("  FIELD", "OLD", "NEW", "WHERE"))
 
@@ -101,10 +98,8 @@ def _fields(one: "EnvironmentReview") -> None:
 def _hold(hold: "Hold", found: "Review", *, lead: str) -> None:
     from reconciler.review import wording  # noqa: PLC0415 - as above
 
-    what = "held" if hold.holds else "waits"
-    screen.say(
-        f"  {what} ({hold.guard.value}): {wording.printable(hold.message)}", style="yellow" if hold.holds else "cyan"
-    )
+    style = "yellow" if hold.holds else "cyan"
+    screen.say(f"  {wording.hold(hold.guard.value)}: {wording.printable(hold.message)}", style=style)
     if hold.remedy:
         way = wording.printable(wording.way_out(hold, is_assumed=found.is_assumed))
         screen.say(f"      {lead}{way}", style="dim")
@@ -143,7 +138,7 @@ def _previewed(one: "EnvironmentReview", found: "Preview") -> None:
     for field in one.fields if one.kind is not Kind.DELETED and one.kind is not Kind.CREATED else ():
         old, new = wording.values(field)
         where = wording.printable(f", {field.origin}") if field.origin else ""
-        text = f"  {wording.printable(field.key)}: {old or 'none'} → {new or 'none'} ({field.risk}{where})"
+        text = f"  {wording.printable(field.key)}: {old or 'none'} → {new or 'none'} ({wording.risk(field)}{where})"
         screen.say(text, style=_STYLES[str(field.risk)])
     for hold in one.holds:
         if hold.guard is not Guard.GRACE:  # when it goes was said before

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,38 @@ def test_at_a_revision_the_whole_plan_is_shown(
     assert capsys.readouterr().err == f"{as_it_was(world(source).at)}\n"
 
 
+def test_the_snapshots_default_ttl_counts_where_there_are_no_settings(
+    source: GitSource, clone: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    late = world(source)
+    late = replace(
+        late,
+        rules=replace(late.rules, default_ttl=timedelta(days=3), notices=()),
+        observed=replace(late.observed, at=datetime.now(UTC) + timedelta(days=5)),
+    )
+    (tmp_path / "copy.json").write_bytes(dump(late))
+    options = ("checkout", "--at", "main", "--snapshot", str(tmp_path / "copy.json"))
+    assert plan(None, *options) == 2
+    without = capsys.readouterr().out
+    assert "ending: checkout is torn down" in without
+    assert plan(settings(tmp_path, source), *options) == 2, "settings that know no default say nothing against it"
+    assert capsys.readouterr().out == without
+
+
+def test_at_a_revision_a_moving_image_that_nobody_looked_up_is_noted(
+    source: GitSource, clone: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "copy.json").write_bytes(dump(world(source)))
+    (clone / "environments.d" / "search.yml").write_text(CHECKOUT + "defaults: {image: 'ssm:/aws/service/debian'}\n")
+    run_git(clone, "commit", "-q", "-a", "-m", "Move")
+    options = ("--at", "HEAD", "--snapshot", str(tmp_path / "copy.json"))
+    plan(None, *options)
+    note = "ssm:/aws/service/debian is resolved by the daemon when this is merged"
+    assert note in capsys.readouterr().err
+    plan(None, "checkout", *options)
+    assert note not in capsys.readouterr().err, "it is another environment's"
+
+
 def test_at_a_revision_that_drops_what_was_applied_all_is_held(
     source: GitSource, clone: Path, tmp_path: Path, capsys: Captured
 ) -> None:
@@ -229,6 +262,22 @@ def test_elsewhere_the_daemons_mirror_is_read(source: GitSource, tmp_path: Path,
         with contextlib.chdir(here):
             assert plan(config, "--diff", "main~1..main", "--offline") == 2
             assert "the daemon's mirror is read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["main..HEAD", "main..", "main...HEAD~1", "main..@"])
+def test_in_the_daemons_mirror_nobodys_head_is_meant(
+    source: GitSource, tmp_path: Path, capsys: Captured, named: str
+) -> None:
+    config = settings(tmp_path, source)
+    mirror = tmp_path / "state" / "mirror.git"
+    run_git(tmp_path, "clone", "-q", "--bare", str(source.path), str(mirror))
+    run_git(mirror, "update-ref", "refs/hivequeen/tip", "refs/heads/main")
+    with contextlib.chdir(tmp_path):
+        assert plan(config, "--diff", named, "--offline") == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "means what is checked out in a clone" in told.err
+    assert "name a branch" in told.err
 
 
 def test_where_nothing_can_be_read_it_says_where_to_go(source: GitSource, tmp_path: Path, capsys: Captured) -> None:
