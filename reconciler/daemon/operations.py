@@ -171,7 +171,8 @@ class Operations:
         if self._settings.mode is Mode.OBSERVE:
             raise Stalled("mode is observe: no claim is written", remedy="set `mode: converge` in the settings first")
         if standing is not None and not {"repository", "branch", "path"} & set(standing.differing(own)):
-            own = replace(own, applied=standing.applied or own.applied)  # the newer witness of history, beside the journal
+            # Of the two witnesses of history the newer one; the journal is asked as well.
+            own = replace(own, applied=standing.applied or own.applied)
         # First the fact: whoever crashes between the two must still hold back launches and removals.
         message = f"{actor} took over fleet {own.fleet}: {'; '.join(differences)}"
         self._record(TookOver(actor=actor), _event(now, EventKind.TOOK_OVER, message, actor, None))
