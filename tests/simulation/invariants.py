@@ -36,6 +36,7 @@ RULES: Final[dict[str, Rule]] = {
     "what is suspended or frozen is left alone": holds.left_alone,
     "what is protected stays": holds.protected_stays,
     "grace is waited for": holds.grace_is_waited_for,
+    "nothing ends before its time": holds.nothing_ends_early,
     "the daemon removes only files whose time is over": holds.files_are_kept,
     "Chef objects of a node go only after it was seen terminated": chef.after_termination,
     "generated Chef objects go last, and only ours": chef.generated_go_last,

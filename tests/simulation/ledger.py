@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from reconciler.model.memory import LaunchParameters, Removal
+from reconciler.model.facts import EnvironmentEnding, Fact, RevisionApplied
+from reconciler.model.memory import EndingCause, LaunchParameters, Removal
 from reconciler.model.names import InstanceId, RevisionId
 from tests.simulation.specs import Declared, Files, Frozen, declared, paths
 
@@ -53,9 +54,7 @@ class Ledger:
     has_policy: bool = False
     tip: RevisionId | None = None  # upstream
     committed_at: dict[RevisionId, datetime] = field(default_factory=dict)
-    expiry_known: dict[str, tuple[datetime, datetime]] = field(
-        default_factory=dict
-    )  # the moment, and since when applied
+    over: dict[str, datetime] = field(default_factory=dict)  # a daemon noted that their time is over
     allowed_before: dict[tuple[str, str], int] = field(default_factory=dict)  # the most asked for within the policy
     revisions: dict[RevisionId, Files] = field(default_factory=dict)
     parents: dict[RevisionId, RevisionId | None] = field(default_factory=dict)
@@ -124,12 +123,17 @@ class Ledger:
             if (moment := moments[name]) is None or moment > now
         }
 
-    def ends_since(self, name: str, now: datetime) -> datetime | None:
+    def note(self, fact: Fact, at: datetime, installation: str) -> None:
+        """What a daemon made durable."""
+        match fact:
+            case RevisionApplied(revision=revision):
+                self.apply(revision, at, installation)
+            case EnvironmentEnding(environment=name, cause=EndingCause.EXPIRED):
+                self.over.setdefault(name, at)
+
+    def ends_since(self, name: str) -> datetime | None:
         """When it became known that it is to go: without its file, or with its time over."""
-        moment, applied_at = self.expiry_known.get(name, (None, now))
-        if moment is not None and moment <= now:
-            return max(moment, applied_at)
-        return self.ending_since.get(name)
+        return self.over.get(name) if name in self.desired else self.ending_since.get(name)
 
     @property
     def desired(self) -> Mapping[str, Declared | Frozen]:
@@ -144,9 +148,9 @@ class Ledger:
         for name, wanted in self.desired.items():
             self.ending_since.pop(name, None)
             if name in living:
+                self.over.pop(name, None)
                 self.under_way.discard(name)
             if isinstance(wanted, Declared):
-                self._note_expiry(name, self.expiries(revision)[name], at)
                 self.protected[name] = wanted.protected
                 for role, shape in wanted.roles.items():
                     key = (name, role)
@@ -154,14 +158,7 @@ class Ledger:
                     if not self.is_against_policy(wanted):
                         self.allowed_before[key] = max(shape.count, self.allowed_before.get(key, 0))
         for name in set(before) - set(self.desired):
-            self.ending_since.setdefault(name, at)
-            self.expiry_known.pop(name, None)
-
-    def _note_expiry(self, name: str, moment: datetime | None, at: datetime) -> None:
-        if moment is None:
-            self.expiry_known.pop(name, None)
-        elif self.expiry_known.get(name, (None, at))[0] != moment:
-            self.expiry_known[name] = (moment, at)
+            self.ending_since.setdefault(name, self.over.pop(name, at))  # its time may have been over before
 
     def is_against_policy(self, wanted: Declared) -> bool:
         return self.has_policy and wanted.is_against_policy

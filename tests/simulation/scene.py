@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from reconciler.model import tags
-from reconciler.model.facts import RevisionApplied
 from reconciler.model.memory import Cause, LaunchParameters
 from reconciler.model.names import InstanceId, split_chef_role_name, split_node_name
 from reconciler.model.observed import Instance, Ownership
@@ -47,8 +46,9 @@ class Scene:
     def is_beyond_knowing(self, machine: Machine) -> bool:
         """EC2 has denied it for longer than a launch is waited for, or it was forgotten with a journal."""
         since = self.ledger.hidden_since.get(machine.instance_id)
-        is_recorded = machine.instance_id in self.journal.memory.nodes
-        return since is not None and not is_recorded and self._is_given_up(machine, since)
+        record = self.journal.memory.nodes.get(machine.instance_id)
+        is_known = record is not None and record.gone_at is None
+        return since is not None and not is_known and self._is_given_up(machine, since)
 
     def _is_given_up(self, machine: Machine, hidden_since: datetime) -> bool:
         has_lost_journal = self.journal.memory.installation != "installation-1"
@@ -65,8 +65,13 @@ class Scene:
 
     @property
     def living(self) -> Mapping[str, Declared | Frozen]:
-        """What the applied revision declares, without that whose time is over."""
-        return self.ledger.living_at(self.ledger.applied, self.now)
+        """What the applied revision declares, without that whose time is over, once a daemon noted its end.
+
+        Until then it lives on, and is healed: nothing that runs ends without a notice before.
+        """
+        over = set(self.ledger.desired) - set(self.ledger.living_at(self.ledger.applied, self.now))
+        over &= self.ledger.over.keys()
+        return {name: wanted for name, wanted in self.ledger.desired.items() if name not in over}
 
     def is_asleep(self, environment: str) -> bool:
         """Now, or when the pass began that acts now."""
@@ -221,8 +226,7 @@ class Scene:
                 self.ledger.know(revision, left, at=self.now, parent=parent)
             case Recorded(facts=facts):
                 for fact in facts:
-                    if isinstance(fact, RevisionApplied):
-                        self.ledger.apply(fact.revision, self.now, self.journal.memory.installation)
+                    self.ledger.note(fact, self.now, self.journal.memory.installation)
             case _:
                 pass
         if isinstance(deed, Termination | ChefRemoval):

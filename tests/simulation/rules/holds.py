@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from reconciler.model.facts import RevisionApplied
-from reconciler.model.memory import suspension_of
+from reconciler.model.facts import EnvironmentEnding, RevisionApplied
+from reconciler.model.memory import EndingCause, suspension_of
 from reconciler.model.names import EnvironmentName
 from tests.simulation.deeds import ChefRemoval, ClientMade, Deed, FileRemoved, Launch, Recorded, Termination
 from tests.simulation.ledger import Machine
@@ -63,14 +63,23 @@ def grace_is_waited_for(deed: Deed, scene: Scene) -> Iterator[str]:
     for name in scene.environments_of(deed):
         if name in scene.ledger.under_way:
             continue
-        if name in scene.ledger.desired and not isinstance(deed, Termination | ChefRemoval):
-            continue  # its time is over; until its end was announced it lives on
-        since = scene.ledger.ends_since(name, scene.now)
+        since = scene.ledger.ends_since(name)
         if EnvironmentName(name) not in scene.journal.memory.environments:
             continue  # a journal that was lost remembers no ending; the caution after a take-over stands in for it
         if since is not None and scene.now - since < scene.rules.teardown_grace - timedelta(seconds=1):
             age = (scene.now - since).total_seconds()
             yield f"{type(deed).__name__} for {name}, {age:.0f} s after its file was gone"
+
+
+def nothing_ends_early(deed: Deed, scene: Scene) -> Iterator[str]:
+    """By what the revision says that the note goes by, applied before or at once."""
+    facts = deed.facts if isinstance(deed, Recorded) else ()
+    applied = next((fact.revision for fact in facts if isinstance(fact, RevisionApplied)), scene.ledger.applied)
+    for fact in facts:
+        if isinstance(fact, EnvironmentEnding) and fact.cause is EndingCause.EXPIRED and applied is not None:
+            expiry = scene.ledger.expiries(applied).get(fact.environment)
+            if expiry is None or expiry > scene.now:
+                yield f"{fact.environment} is said to be over, and its time is not ({expiry})"
 
 
 def files_are_kept(deed: Deed, scene: Scene) -> Iterator[str]:
