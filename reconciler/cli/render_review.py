@@ -38,6 +38,7 @@ def _environment(one: "EnvironmentReview", found: "Review") -> None:
     from reconciler.review import Kind, wording  # noqa: PLC0415 - as above
 
     screen.say(f"{wording.printable(one.name)} {wording.becomes(one)}", style="bold")
+    _expiry(one)
     _steps(one, found)
     if one.fields and one.kind not in (Kind.DELETED, Kind.CREATED):
         _fields(one)
@@ -45,6 +46,13 @@ def _environment(one: "EnvironmentReview", found: "Review") -> None:
         _hold(hold, found, lead="once it is merged, lift it: " if hold.holds else "")
     _stalls(one)
     screen.say(f"  {wording.costs(one.before, one.after)}")
+
+
+def _expiry(one: "EnvironmentReview") -> None:
+    from reconciler.review import wording  # noqa: PLC0415 - as above
+
+    if ending := wording.expiry(one):
+        screen.say(f"  {ending}", style="yellow" if one.expiry.is_over or one.expiry.ends_what_runs else "cyan")
 
 
 def _steps(one: "EnvironmentReview", found: "Review") -> None:
@@ -134,6 +142,7 @@ def _previewed(one: "EnvironmentReview", found: "Preview") -> None:
     screen.say(f"{wording.printable(one.name)} {wording.becomes(one)}", style="bold")
     if one.kind is Kind.FROZEN:
         return
+    _expiry(one)
     _steps(one, found.review)
     for field in one.fields if one.kind is not Kind.DELETED and one.kind is not Kind.CREATED else ():
         old, new = wording.values(field)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -10,7 +11,7 @@ from reconciler.model.desired import Desired, Environment, ImageById, Role
 from reconciler.model.names import EnvironmentName, ImageId, InstanceId, RoleName, chef_role_name
 from reconciler.model.observed import ChefEnvironment, Node, Observed, ObservedEnvironment, Phase
 from reconciler.model.plan import Plan
-from reconciler.plan import Context, guard, plan
+from reconciler.plan import Context, expires_at, guard, plan
 from reconciler.plan.drift import Drift, drift
 from reconciler.plan.environment import image_of
 from reconciler.review.moving import looked_up, stand_in
@@ -37,6 +38,10 @@ class Foreseen:
     plan: Plan  # after the guards
     # Moving images that would be looked up once it is merged: what they name now nobody said.
     unresolved: Mapping[EnvironmentName, frozenset[str]]
+    expires_at: Mapping[EnvironmentName, datetime]  # as people are told it; of those whose end is known
+
+    def is_over(self, name: EnvironmentName) -> bool:
+        return name in self.expires_at and self.expires_at[name] <= self.observed.at
 
     def drifts(self, name: EnvironmentName) -> Mapping[InstanceId, tuple[Drift, ...]]:
         """Of each node that holds a place, in what it would not be as declared: such nodes are replaced."""
@@ -61,7 +66,14 @@ def foresee(side: Side, snapshot: Snapshot) -> Foreseen:
         touched=side.touched,
         folder=snapshot.folder,
     )
-    return Foreseen(desired=side.desired, observed=observed, plan=guard(plan(context), context), unresolved=waiting)
+    ends = {name: expires_at(environment, context) for name, environment in side.desired.environments.items()}
+    return Foreseen(
+        desired=side.desired,
+        observed=observed,
+        plan=guard(plan(context), context),
+        unresolved=waiting,
+        expires_at={name: end for name, end in ends.items() if end is not None},
+    )
 
 
 def _as_seen_by(desired: Desired, snapshot: Snapshot) -> tuple[Observed, Mapping[EnvironmentName, frozenset[str]]]:

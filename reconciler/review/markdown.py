@@ -99,6 +99,8 @@ def _list(environments: Sequence[EnvironmentReview]) -> Iterator[str]:
 def _line(one: EnvironmentReview) -> str:
     guards = sorted({hold.guard.value for hold in one.holds if hold.holds})
     held = "".join(f", **{wording.hold(guard)}**" for guard in guards)
+    ending = wording.expiry(one).partition(": ")[0]
+    held += f", {ending}" if ending else ""
     return f"- **{_name(one.name)}** {wording.becomes(one)}{held}: {wording.costs(one.before, one.after)}"
 
 
@@ -121,7 +123,9 @@ def _body(one: EnvironmentReview, review: Review) -> Iterator[str]:
     if one.fields and one.kind is not Kind.DELETED:  # that it is gone says it all
         yield ""
         yield from _table(one)
+    ending = wording.expiry(one)
     lines = [
+        *([f"- {ending}"] if ending else []),
         *fitting([_step(step, one) for step in one.steps], _ROOM, _more),
         *fitting([_hold(hold, review) for hold in one.holds], _ROOM, _more),
         *fitting(

@@ -15,7 +15,9 @@ from reconciler.model.desired import Desired, Environment
 from reconciler.model.findings import Finding, new_findings
 from reconciler.model.names import EnvironmentName, InstanceId, RevisionId
 from reconciler.model.plan import EnvironmentPlan, Guard, Stall
+from reconciler.model.rules import Rules
 from reconciler.plan.drift import Drift
+from reconciler.review.expiry import KEYS, Expiry, expiry
 from reconciler.review.fields import FieldChange, Risk, differing, leaves
 from reconciler.review.foresee import Foreseen, Side, foresee
 from reconciler.review.snapshot import Snapshot, Stop
@@ -75,13 +77,14 @@ class EnvironmentReview:
     steps: tuple[Step, ...]  # in the order in which they would be carried out, held ones included
     holds: tuple[Hold, ...]
     stalls: tuple[Stall, ...]  # what would need a person
+    expiry: Expiry
     unresolved: frozenset[str]  # moving images that the daemon looks up once it is merged: nobody knows what they name
     before: Cost
     after: Cost
 
     @property
     def has_details(self) -> bool:
-        return bool(self.fields or self.steps or self.holds or self.stalls)
+        return bool(self.fields or self.steps or self.holds or self.stalls or self.expiry.is_moved)
 
     @property
     def is_held(self) -> bool:
@@ -154,9 +157,8 @@ def review(base: Side, head: Side, snapshot: Snapshot, price: Price) -> Review:
     old, new = foresee(base, snapshot), foresee(head, snapshot)
     plans = {one.name: one for one in old.plan.environments}, {one.name: one for one in new.plan.environments}
     names = sorted(old.desired.names | new.desired.names | plans[1].keys())
-    grace = snapshot.rules.teardown_grace
     reviews = [
-        _review_one(name, old, new, (plans[0].get(name), plans[1].get(name)), price=price, grace=grace)
+        _review_one(name, old, new, (plans[0].get(name), plans[1].get(name)), price=price, rules=snapshot.rules)
         for name in names
     ]
     worse = new_findings(head.desired.findings, base.desired.findings)
@@ -168,8 +170,8 @@ def review(base: Side, head: Side, snapshot: Snapshot, price: Price) -> Review:
         environments=tuple(one for one in reviews if one is not None),
         findings=tuple((one, one in worse) for one in head.desired.findings),
         stops=snapshot.stops,
-        before=_total(old.desired, old.desired, price),
-        after=_total(new.desired, old.desired, price),
+        before=_total(old, old, price),
+        after=_total(new, old, price),
         reasons={name: one.findings for name, one in new.desired.frozen.items()},
     )
 
@@ -181,7 +183,7 @@ def _review_one(
     plans: tuple[EnvironmentPlan | None, EnvironmentPlan | None],
     *,
     price: Price,
-    grace: timedelta,
+    rules: Rules,
 ) -> EnvironmentReview | None:
     """None: the change does nothing to it."""
     kind = _kind(name, old.desired, new.desired)
@@ -192,8 +194,9 @@ def _review_one(
     here = new.observed.environments.get(name)
     steps = steps_of_change(actions, drifting, here.nodes if here else (), before, after)
     is_comparable = kind not in (Kind.FROZEN, Kind.MENDED)
-    fields = tuple(_field_changes(before, after, steps)) if is_comparable else ()
-    holds = tuple(_holds(plan, actions, drifting, grace))
+    ending = expiry(name, old, new, rules)
+    fields = tuple(_field_changes(before, after, steps, ending)) if is_comparable else ()
+    holds = tuple(_holds(plan, actions, drifting, rules.teardown_grace))
     known = {(one.reason, one.message) for one in planned.stalls} if planned else set()
     # Why it is frozen is told by findings.
     stalls = (
@@ -201,7 +204,9 @@ def _review_one(
         if plan and not plan.is_frozen
         else ()
     )
-    if kind is Kind.AFFECTED and not (steps or holds or stalls or fields):
+    # A history that could not be read for the base alone must not look like an end that a commit brought.
+    is_renewed = ending.is_moved and ending.before is not None
+    if kind is Kind.AFFECTED and not (steps or holds or stalls or fields or is_renewed):
         return None
     declared = after or before
     return EnvironmentReview(
@@ -212,9 +217,10 @@ def _review_one(
         steps=steps,
         holds=holds,
         stalls=stalls,
+        expiry=ending,
         unresolved=new.unresolved.get(name, frozenset()),
-        before=price(before) if before else Cost(),
-        after=_price_after(name, old.desired, new.desired, price),
+        before=_price(name, old, price),
+        after=_price_after(name, old, new, price),
     )
 
 
@@ -252,20 +258,29 @@ def _file(name: EnvironmentName, old: Desired, new: Desired) -> str:
 
 
 def _field_changes(
-    before: Environment | None, after: Environment | None, steps: Sequence[Step]
+    before: Environment | None, after: Environment | None, steps: Sequence[Step], ending: Expiry
 ) -> Iterator[FieldChange]:
     for path, old, new in differing(leaves(before), leaves(after)):
         change = FieldChange(path=path, old=old, new=new, risk=Risk.IN_PLACE)
-        risk = _risk(change, before, after, steps)
+        risk = _risk(change, before, after, steps, ending)
         is_certain = risk is not Risk.REPLACE or any(
             step.role == change.role and path[2] in step.replaces for step in steps
         )
         yield replace(change, risk=risk, is_certain=is_certain)
 
 
-def _risk(change: FieldChange, before: Environment | None, after: Environment | None, steps: Sequence[Step]) -> Risk:
+def _risk(
+    change: FieldChange,
+    before: Environment | None,
+    after: Environment | None,
+    steps: Sequence[Step],
+    ending: Expiry,
+) -> Risk:
     """What the field does to what runs: it is the steps that tell, for nothing goes that is not there."""
     role = change.role
+    of_end = Risk.DESTROY if ending.ends_what_runs and change.path[0] in KEYS else Risk.IN_PLACE
+    if ending.is_over:  # nothing else matters then
+        return of_end
     if before is None or (role is not None and role not in before.roles):
         return Risk.CREATE
     mine = [step for step in steps if role is None or step.role == role]
@@ -273,7 +288,7 @@ def _risk(change: FieldChange, before: Environment | None, after: Environment | 
     if after is None or (role is not None and role not in after.roles):
         return destroys
     if role is None:
-        return Risk.IN_PLACE
+        return of_end
     if change.path[2] == "count":
         return Risk.CREATE if after.roles[role].count > before.roles[role].count else destroys
     causes = {key for step in mine for key in step.replaces | step.may_replace}
@@ -335,14 +350,18 @@ def _minutes(span: timedelta) -> str:
 # --- what it costs --------------------------------------------------------------------------------------------------
 
 
-def _price_after(name: EnvironmentName, old: Desired, new: Desired, price: Price) -> Cost:
+def _price(name: EnvironmentName, seen: Foreseen, price: Price) -> Cost:
+    environment = seen.desired.environments.get(name)
+    return Cost() if environment is None or seen.is_over(name) else price(environment)
+
+
+def _price_after(name: EnvironmentName, old: Foreseen, new: Foreseen, price: Price) -> Cost:
     """What is frozen stays as it is, and costs what it did."""
-    environment = new.environments.get(name) or (old.environments.get(name) if name in new.frozen else None)
-    return price(environment) if environment else Cost()
+    return _price(name, old if name in new.desired.frozen else new, price)
 
 
-def _total(desired: Desired, old: Desired, price: Price) -> Cost:
+def _total(seen: Foreseen, old: Foreseen, price: Price) -> Cost:
     total = Cost()
-    for name in sorted(desired.names):
-        total += _price_after(name, old, desired, price)
+    for name in sorted(seen.desired.names):
+        total += _price_after(name, old, seen, price)
     return total

@@ -11,7 +11,7 @@ from reconciler.model.cost import Cost
 from reconciler.model.desired import Json
 from reconciler.model.plan import Guard
 from reconciler.report.sentences import nodes_of
-from reconciler.review.fields import FieldChange, Leaf
+from reconciler.review.fields import FieldChange, Leaf, Risk
 from reconciler.review.review import EnvironmentReview, Hold, Kind, Review, Verdict
 from reconciler.review.steps import Step
 
@@ -80,6 +80,16 @@ def risk(one: EnvironmentReview | FieldChange | Step) -> str:
     return str(one.risk) if one.is_certain else f"may {one.risk}"
 
 
+def expiry(one: EnvironmentReview) -> str:
+    """What the change does to its end; "" where nothing. What stands before ": " says it in short."""
+    if one.expiry.is_over:
+        goes = one.expiry.ends_what_runs or any(step.risk is Risk.DESTROY for step in one.steps)
+        return f"its time is over: {'what runs of it goes' if goes else 'nothing of it is launched'}"
+    if not one.expiry.is_moved:
+        return ""
+    return "does not expire any more" if one.expiry.after is None else f"expires on {_minute(one.expiry.after)}"
+
+
 def world(review: Review) -> str:
     if review.is_assumed:
         return f"Nobody looked at the world: {review.base[:SHORT]} is assumed to run exactly as it declares."
@@ -87,7 +97,11 @@ def world(review: Review) -> str:
 
 
 def as_it_was(at: datetime) -> str:
-    return f"Against the world as it was at {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+    return f"Against the world as it was at {_minute(at)}."
+
+
+def _minute(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def step(one: Step) -> str:

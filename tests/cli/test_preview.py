@@ -178,7 +178,9 @@ def test_an_extension_shows_what_changes_and_where_and_that_nothing_runs_otherwi
     shown = capsys.readouterr().out
     assert re.search(r'\n  ttl: "7d" → "(10d|240h)" \(in-place, environments.d/checkout.yml:5\)\n', shown)
     plan = shown[shown.index("Plan, ") :]
-    assert len(plan.splitlines()) == 4, "the world, the environment, the field, the cost"
+    _, _, end, *rest = plan.splitlines()
+    assert re.fullmatch(r"  expires on \d{4}-\d\d-\d\d \d\d:\d\d UTC", end)
+    assert len(rest) == 2, "the field, the cost"
 
 
 def test_to_extend_what_expired_and_is_gone_shows_that_it_is_launched_anew(
