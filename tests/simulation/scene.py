@@ -200,6 +200,11 @@ class Scene:
             for removal in approved
         )
 
+    def torn_down_by(self, deed: Deed) -> set[str]:
+        """Environments that it takes something from, and that are not to be. Of one that never was, Chef's orphans are none."""
+        names = self.environments_of(deed) - set(self.living)
+        return names & self.ledger.protected.keys() if isinstance(deed, ChefRemoval) else names
+
     # --- after the rules have looked ---
 
     def note(self, deed: Deed) -> None:
@@ -230,7 +235,7 @@ class Scene:
             case _:
                 pass
         if isinstance(deed, Termination | ChefRemoval):
-            for name in self.environments_of(deed) - set(self.living) - self.ledger.under_way:
+            for name in self.torn_down_by(deed) - self.ledger.under_way:
                 self.ledger.under_way.add(name)
                 self.ledger.begun.append((self.now, name))
 

@@ -85,7 +85,7 @@ def environments_per_hour(deed: Deed, scene: Scene) -> Iterator[str]:
     approved = {
         str(removal.environment) for given, them in ledger.approvals if given > scene.now - day for removal in them
     }
-    new = scene.environments_of(deed) - set(scene.living) - ledger.under_way - approved
+    new = scene.torn_down_by(deed) - ledger.under_way - approved
     if not new:
         return
     known = {*ledger.protected, *ledger.desired}
