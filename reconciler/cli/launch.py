@@ -1,8 +1,11 @@
 """`launch`: a new environment, by the smallest file that declares it."""
 
+import difflib
 import re
 import shlex
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -23,6 +26,7 @@ from reconciler.cli.options import (
 )
 from reconciler.cli.preview import preview
 from reconciler.cli.screen import Format
+from reconciler.cli.validate import past_ends
 from reconciler.cli.workplace import Workplace, file_of, near, require_valid, stems
 from reconciler.errors import Stalled
 
@@ -158,10 +162,17 @@ def _proposal(name: "EnvironmentName", tree: dict[str, Any], snapshot: "Snapshot
     edit = Edit(path=f"{name}.yml", content=content, before=None)
     subject = f"Launch {name}"
     after = here.declared(snapshot, edit)
-    environment = require_valid(name, after)
+    misspelt = tuple(_misspelt(name, tree, snapshot, here))
 
     def check(desired: "Desired") -> None:
         require_valid(name, desired)
+        _require_future(name, desired)
+
+    try:
+        check(after)
+    except Stalled as trouble:
+        raise Stalled(trouble.message, remedy="; ".join((*misspelt, trouble.remedy))) from trouble
+    environment = after.environments[name]
 
     return Proposal(
         name=name,
@@ -169,8 +180,24 @@ def _proposal(name: "EnvironmentName", tree: dict[str, Any], snapshot: "Snapshot
         subject=subject,
         effects=(f"{name} will have:", *_nodes(environment)),
         preview=preview(edit, subject, before=here.declared(snapshot), after=after, at=here),
+        warnings=misspelt,
         check=check,
     )
+
+
+def _misspelt(name: "EnvironmentName", tree: dict[str, Any], snapshot: "Snapshot", here: Workplace) -> Iterable[str]:
+    """Roles that are nearly one of the parent's. To have a new one is no fault, but rarely what is meant then."""
+    from reconciler.adapters.worktree import Edit  # noqa: PLC0415 - as above
+
+    roles = tree.get("roles")
+    if not isinstance(roles, dict):
+        return
+    rest = text_of({key: value for key, value in tree.items() if key != "roles"}, b"")
+    alike = here.declared(snapshot, Edit(path=f"{name}.yml", content=rest, before=None)).environments.get(name)
+    inherited = sorted(alike.roles) if alike is not None else []
+    for role in roles:
+        if role not in inherited and (meant := difflib.get_close_matches(role, inherited, n=1)):
+            yield f"{role} is a new role; did you mean {meant[0]}?"
 
 
 def _nodes(environment: "Environment") -> Iterable[str]:
@@ -179,6 +206,19 @@ def _nodes(environment: "Environment") -> Iterable[str]:
         first, *others = role.instance_types
         instead = f" (or {', '.join(others)})" if others else ""
         yield f"  {name}: {role.count} x {first}{instead}"
+
+
+def _require_future(name: "EnvironmentName", desired: "Desired") -> None:
+    """
+    Raises:
+        Stalled: it would be over before it began. Nobody can want a file that launches nothing, whatever they confirm.
+    """
+    declared = {name: desired.environments[name]}
+    if over := past_ends(replace(desired, environments=declared), datetime.now(UTC)):
+        raise Stalled(
+            f"{over[0].origin}: {over[0].message}; nothing was committed",
+            remedy="name a later date, or say --ttl instead",
+        )
 
 
 def require_free(name: "EnvironmentName", snapshot: "Snapshot", clone: "Clone") -> None:

@@ -1,6 +1,7 @@
 """`validate`: are the files right? Offline, for editors, hooks and CI."""
 
 import os
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +41,7 @@ def validate(
 ) -> None:
     """Check every environment file. Needs neither daemon nor network.
 
-    Every finding is printed as file:line, with its remedy; exit 1 if there are any. Where the daemon's settings can be read, their policy counts too, bounds of cost included, and they say how much user_data fits beside the bootstrap; else as much is allowed as surely does.
+    Every finding is printed as file:line, with its remedy; exit 1 if there are any. A date of expiry that has passed is a warning alone. Where the daemon's settings can be read, their policy counts too, bounds of cost included, and they say how much user_data fits beside the bootstrap; else as much is allowed as surely does.
 
     Example: [bold]hivequeen validate environments.d[/bold]
     """
@@ -56,16 +57,21 @@ def validate(
         policy=policy,
         monthly_cost=reckoner(settings) if bounds_cost(policy) else None,
     )
-    count, nodes = len(desired.environments), _nodes(desired)
+    count, nodes, warnings = len(desired.environments), _nodes(desired), past_ends(desired, datetime.now(UTC))
     match output:
         case ValidateFormat.JSON:
-            screen.dump({"environments": count, "nodes": nodes, "findings": finding_documents(desired.findings)})
+            told = {"findings": finding_documents(desired.findings), "warnings": finding_documents(warnings)}
+            screen.dump({"environments": count, "nodes": nodes, **told})
         case ValidateFormat.GITHUB:
             for finding in desired.findings:
                 screen.write(f"{annotation(finding)}\n")
+            for warning in warnings:
+                screen.write(f"{annotation(warning, level='warning')}\n")
         case ValidateFormat.TABLE:
             for finding in desired.findings:
                 screen.say(str(finding))
+            for warning in warnings:
+                screen.say(f"warning: {warning}", style="yellow")
     if desired.findings:
         found = len(desired.findings)
         screen.complain(f"{found} finding{'s' if found > 1 else ''} in {path}")
@@ -73,6 +79,24 @@ def validate(
     if output is ValidateFormat.TABLE:
         environments = f"{count} environment{'' if count == 1 else 's'}"
         screen.say(f"OK: {environments}, {nodes_of(nodes)} in {path}", style="green")
+
+
+def past_ends(desired: "Desired", now: datetime) -> "list[Finding]":
+    """Of environments whose files name a date that has passed. No fault, for every date passes some day."""
+    from reconciler.model.findings import Finding  # noqa: PLC0415 - as above
+
+    found = []
+    for name, environment in sorted(desired.environments.items()):
+        end = environment.lifetime.expires_at
+        if end is not None and end <= now and not environment.protected:
+            found.append(
+                Finding(
+                    origin=environment.origins.get("expires", environment.origin),
+                    message=f"{name} expired on {end:%Y-%m-%d %H:%M} UTC: nothing of it is launched, what runs goes",
+                    remedy="name a later date, or delete the file",
+                )
+            )
+    return found
 
 
 def user_data_limit(settings: "Settings | None") -> int:
@@ -98,11 +122,11 @@ def reckoner(settings: "Settings | None") -> "MonthlyCost | None":
         return None
 
 
-def annotation(finding: "Finding") -> str:
+def annotation(finding: "Finding", *, level: str = "error") -> str:
     """A workflow command: https://docs.github.com/actions/reference/workflow-commands-for-github-actions"""
     message = finding.message + (f" ({finding.remedy})" if finding.remedy else "")
     file = _escaped(finding.origin.file).replace(":", "%3A").replace(",", "%2C")
-    return f"::error file={file},line={finding.origin.line},title=hivequeen::{_escaped(message)}"
+    return f"::{level} file={file},line={finding.origin.line},title=hivequeen::{_escaped(message)}"
 
 
 def finding_documents(findings: "Iterable[Finding]") -> "list[Json]":
@@ -125,7 +149,7 @@ def readable_settings(config: Path) -> "Settings | None":
     """
     from reconciler.settings import load  # noqa: PLC0415 - as above
 
-    if not os.access(config, os.R_OK):
+    if config.is_dir() or not os.access(config, os.R_OK):
         if config != DEFAULT_CONFIG:
             screen.note(f"{config} cannot be read: no policy counts")
         return None

@@ -122,6 +122,15 @@ class TestLaunch:
         ):
             assert text in shown
 
+    def test_a_new_role_that_is_nearly_the_parents_is_warned_of_and_any_other_is_not(
+        self, jessica: Person, capsys: Captured
+    ) -> None:
+        for role, warns in (("web2", True), ("cron", False)):
+            values = ("--set", f"roles.{role}.run_list=['recipe[x]']", "--set", f"roles.{role}.count=1")
+            assert hivequeen(jessica, "launch", "search", "--from", "production", *values, "--dry-run") == 0
+            warning = f"warning: {role} is a new role; did you mean web?"
+            assert (warning in capsys.readouterr().out) is warns
+
     def test_a_dry_run_commits_nothing(self, source: GitSource, jessica: Person, capsys: Captured) -> None:
         before, work = source.tip, jessica.work()
         assert hivequeen(jessica, "launch", "search", "--from", "production", "--dry-run") == 0
@@ -140,6 +149,7 @@ class TestLaunch:
             (("Search", "--from", "production"), ("'Search' is not the name of an environment", "lower-case")),
             (("a" * 28, "--from", "production"), ("is not the name of an environment",)),
             (("search", "--from", "production", "--set", "roles.web.cuont=2"), ("search.yml:", "cuont", "count")),
+            (("search", "--from", "_small", "--set", "roles.wbe.count=2"), ("roles.wbe", "did you mean web?")),
             (("search", "--from", "production", "--set", "roles.web.count=many"), ("search.yml:", "many")),
             (("search", "--from", "production", "--set", "roles.web"), ("--set roles.web:", "roles.web.count=2")),
             (("search", "--from", "production", "--set", "owner.name=x"), ("owner is a value already",)),
@@ -147,6 +157,10 @@ class TestLaunch:
             (("search", "--from", "production", "--set", "commit=123e456"), ("--set 'commit=\"123e456\"'",)),
             (("search", "--from", "production", "--set", "extends=checkout"), ("say --from",)),
             (("search", "--from", "production", "--ttl", "soon"), ("search.yml:", "soon")),
+            (
+                ("search", "--from", "production", "--set", "expires=2020-01-01"),
+                ("search.yml:3: search expired on 2020-01-02 00:00 UTC", "nothing was committed", "name a later date"),
+            ),
             (("search", "--from", "production", "--branch", "a..b"), ("search.yml:", "a..b")),
             (("search", "--from", "production", "--path", "/etc"), ("--path /etc",)),
             (("search", "--from", "production", "--path", "elsewhere"), ("is --path the right folder?",)),

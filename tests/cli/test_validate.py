@@ -1,9 +1,11 @@
 """`validate` in other people's programs: GitHub's annotations, pre-commit, and the policy of the settings."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -103,3 +105,33 @@ def test_the_hook_for_pre_commit_runs_as_it_is_written(folder: Path) -> None:
     assert run() == 0
     (folder / "production.yml").unlink()
     assert run() == 1
+
+
+def test_a_date_that_has_passed_is_a_warning_with_its_line_in_every_form(folder: Path, capsys: Captured) -> None:
+    (folder / "checkout.yml").write_text(CHECKOUT + "expires: 2020-01-01T12:00Z\n")
+    at, what = f"{folder}/checkout.yml", "checkout expired on 2020-01-01 12:00 UTC: nothing of it is launched"
+    assert invoke(["validate", str(folder)]) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"warning: {at}:7: {what}")
+    assert first.endswith("(name a later date, or delete the file)")
+    assert last.startswith("OK: 2 environments")
+    assert invoke(["validate", str(folder), "--format", "github"]) == 0
+    assert capsys.readouterr().out.startswith(f"::warning file={at},line=7,title=hivequeen::{what}")
+    assert invoke(["validate", str(folder), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.validate(document, json.loads((ROOT / "schemas" / "findings.schema.json").read_text()))
+    assert [(one["file"], one["line"]) for one in document["warnings"]] == [(at, 7)]
+
+
+def test_dates_to_come_and_what_is_protected_warn_of_nothing(folder: Path, capsys: Captured) -> None:
+    (folder / "checkout.yml").write_text(CHECKOUT + "expires: 2999-01-01\n")
+    (folder / "production.yml").write_text(PRODUCTION + "expires: 2020-01-01\n")
+    assert invoke(["validate", str(folder)]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_settings_that_cannot_be_read_hinder_no_check(folder: Path, tmp_path: Path, capsys: Captured) -> None:
+    assert invoke(["--config", str(tmp_path), "validate", str(folder)]) == 0, "a folder is no file"
+    captured = capsys.readouterr()
+    assert captured.out.startswith("OK: 2 environments")
+    assert captured.err == f"{tmp_path} cannot be read: no policy counts\n"
