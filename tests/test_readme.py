@@ -69,8 +69,8 @@ def block(name: str) -> str:
 
 
 def without_hashes(text: str) -> str:
-    """Revisions and digests differ from run to run."""
-    return re.sub(r"\b[0-9a-f]{8,40}\b", "…", text)
+    """Revisions, digests and moments differ from run to run."""
+    return re.sub(r"\b[0-9a-f]{8,40}\b|\b\d{4}-\d\d-\d\d \d\d:\d\d UTC", "…", text)
 
 
 def plan_output(directory: Path) -> str:
