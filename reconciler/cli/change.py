@@ -93,6 +93,8 @@ def _publish(proposal: Proposal, at: "Workplace", snapshot: "Snapshot", manner: 
         screen.say(f"{proposal.subject}: {published.revision[:SHORT]} is on {at.clone.upstream}", style="green")
     if published.to_do:
         screen.note(f"your branch and files are as they were; to have the change there: {published.to_do}")
+        # Without it git refuses where anything tracked is changed; with it, what is changed comes back afterwards.
+        screen.note("where you have changes that are not committed, add --autostash to the pull")
     if proposal.undo:
         screen.note(proposal.undo.format(revision=published.revision[:SHORT]))
     return published

@@ -104,7 +104,8 @@ def moment(text: str, now: datetime) -> datetime:
 
 
 def _do(context: typer.Context, request: Request, output: Format) -> None:
-    done = answer(context, request, own_desk=own.acting)
+    names_one = isinstance(request, requests.Suspend | requests.Resume) and request.environment is not None
+    done = answer(context, request, own_desk=own.acting_on_one if names_one else own.acting)
     if output is Format.JSON:
         screen.dump(done)
     else:

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -257,6 +258,24 @@ class TestLaunch:
         assert run_git(source.path, "log", "-2", "--format=%s").split("\n") == ["Launch search", "Ranking"]
         assert {"search.yml", "ranking.yml"} <= set(files(source))
         assert "git pull --rebase" in complaint(capsys)
+
+    def test_what_to_run_afterwards_works_with_changes_that_are_not_committed(
+        self, source: GitSource, jessica: Person, tmp_path: Path, capsys: Captured
+    ) -> None:
+        Person(source, tmp_path / "tomas", name="Tomas").push("ranking.yml", "extends: production\n")
+        jessica.file("checkout.yml").write_text("a draft\n")
+        jessica.file("_small.yml").write_text("another\n")
+        jessica.git("add", "environments.d/_small.yml")
+        assert hivequeen(jessica, "launch", "search", "--from", "production", "--yes") == 0
+        said = complaint(capsys)
+        advice = re.search(
+            r"to have the change there: (git pull [-a-z ]*--rebase)\b.* add (--autostash) to the pull", said
+        )
+        assert advice is not None, said
+        jessica.git(*advice[1].split()[1:], advice[2])
+        assert jessica.head == source.tip
+        drafts = [jessica.file(path).read_text() for path in ("checkout.yml", "_small.yml")]
+        assert drafts == ["a draft\n", "another\n"]
 
     def test_what_it_costs_is_told_where_the_daemons_settings_tell_the_region(
         self, jessica: Person, tmp_path: Path, capsys: Captured
