@@ -343,7 +343,6 @@ def test_without_a_daemon_it_is_done_under_the_daemons_lock(
     assert hivequeen(config, "suspend", "checkout", "--until", "2h") == 0
     (suspension,) = journal.recall(datetime.now(UTC)).suspensions
     assert suspension.actor == pwd.getpwuid(os.getuid()).pw_name
-    assert "nobody can tell whether there is one of that name" in capsys.readouterr().err
     with Lock(tmp_path / "state" / "state.db.lock"):
         assert hivequeen(config, "resume", "checkout") == 1
     assert "in use by another hivequeen" in capsys.readouterr().err
@@ -353,14 +352,20 @@ def test_without_a_daemon_it_is_done_under_the_daemons_lock(
 def test_without_a_daemon_a_name_that_the_journal_does_not_know_is_refused(
     config: Path, journal: SqliteJournal, capsys: Captured, command: str
 ) -> None:
-    assert hivequeen(config, "suspend", "checkout") == 0
-    capsys.readouterr()
     assert hivequeen(config, command, "chekcout") == 1
     told = capsys.readouterr().err
     assert "there is no environment chekcout" in told
     assert "did you mean checkout?" in told
     assert "nobody can tell" not in told
-    assert {one.environment for one in journal.recall(datetime.now(UTC)).suspensions} == {CHECKOUT}
+    assert journal.recall(datetime.now(UTC)).suspensions == ()
+
+
+def test_with_a_new_journal_any_name_can_be_suspended_but_not_silently(config: Path, capsys: Captured) -> None:
+    unchecked = "nobody can tell whether there is one of that name"
+    assert hivequeen(config, "suspend", "--all") == 0
+    assert unchecked not in capsys.readouterr().err
+    assert hivequeen(config, "suspend", "checkout") == 0
+    assert unchecked in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["suspend", "resume"])
