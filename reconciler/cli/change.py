@@ -3,13 +3,14 @@
 import sys
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from reconciler.cli import render_review, screen
 from reconciler.cli.screen import Format
 from reconciler.errors import Stalled
+from reconciler.model.names import REVISION_SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from reconciler.model.names import EnvironmentName
 
 Document = dict[str, Any]
-
-SHORT: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +89,15 @@ def _publish(proposal: Proposal, at: "Workplace", snapshot: "Snapshot", manner: 
 
     published = at.clone.publish(proposal.edit, onto=snapshot, message=proposal.subject, check=check)
     if not manner.is_json:
-        screen.say(f"{proposal.subject}: {published.revision[:SHORT]} is on {at.clone.upstream}", style="green")
+        screen.say(
+            f"{proposal.subject}: {published.revision[:REVISION_SHOWN]} is on {at.clone.upstream}", style="green"
+        )
     if published.to_do:
         screen.note(f"your branch and files are as they were; to have the change there: {published.to_do}")
         # Without it git refuses where anything tracked is changed; with it, what is changed comes back afterwards.
         screen.note("where you have changes that are not committed, add --autostash to the pull")
     if proposal.undo:
-        screen.note(proposal.undo.format(revision=published.revision[:SHORT]))
+        screen.note(proposal.undo.format(revision=published.revision[:REVISION_SHOWN]))
     return published
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from reconciler.cli import screen
+from reconciler.model.names import REVISION_SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +18,7 @@ _STYLES: Final = {"in-place": "cyan", "create": "green", "replace": "yellow", "d
 def review(found: "Review") -> None:
     from reconciler.review import wording  # noqa: PLC0415 - planning only where something is planned here
 
-    short = wording.SHORT
-    screen.say(f"{found.base[:short]} → {found.head[:short]}. {wording.world(found)}", style="dim")
+    screen.say(f"{found.base[:REVISION_SHOWN]} → {found.head[:REVISION_SHOWN]}. {wording.world(found)}", style="dim")
     for stop in found.stops:
         screen.say(f"nothing of it would happen ({stop.guard.value}): {stop.message}", style="yellow")
         screen.say(f"    lift it: {stop.remedy}")

@@ -9,10 +9,10 @@ from reconciler.cli.ask import answer
 from reconciler.cli.options import OutputFormat
 from reconciler.cli.screen import Format
 from reconciler.daemon.requests import AskWhy
+from reconciler.model.names import REVISION_SHOWN
 
 Document = dict[str, Any]
 
-SHORT: Final = 8  # digits of a revision
 DETAILS_SHOWN: Final = 6  # of a hold; JSON has them all
 _LABEL: Final = 11  # columns of the longest topic, and two
 _WITH_RULE: Final = ("launched", "doing", "held", "stalled", "waiting", "ended")  # elsewhere the topic says it
@@ -82,10 +82,10 @@ def _statement(one: Document, now: str, *, is_first: bool) -> None:
 def _origin(one: Document) -> str:
     """`rule count, environments.d/checkout.yml:12 at 3f2a91c0 by Jessica <jessica@example.com>`."""
     where = f"{one['file']}:{one['line']}" if one["file"] else ""
-    at = f"at {one['commit'][:SHORT]}" if one["commit"] else ""
+    at = f"at {one['commit'][:REVISION_SHOWN]}" if one["commit"] else ""
     by = f"by {one['author']}" if one["author"] else ""
     asked = " ".join(part for part in (where, at, by) if part)
-    revision = (one["revision"] or "")[:SHORT]
+    revision = (one["revision"] or "")[:REVISION_SHOWN]
     applied = "" if one["commit"] or not revision or revision in one["text"] else f"applied with {revision}"
     is_named = not one["actor"] or one["actor"] == one["author"] or one["actor"] in one["text"]
     actor = "" if is_named else f"asked for by {one['actor']}"

@@ -3,19 +3,17 @@
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from reconciler.cli.validate import readable_settings, reckoner, user_data_limit
 from reconciler.errors import Stalled
 from reconciler.model.findings import new_findings
-from reconciler.model.names import BlobId, EnvironmentName
+from reconciler.model.names import SPEC_SUFFIXES, BlobId, EnvironmentName
 
 if TYPE_CHECKING:
     from reconciler.adapters.worktree import Clone, Edit, Snapshot
     from reconciler.model.desired import Desired, Environment
     from reconciler.model.findings import Violation
-
-ENDINGS: Final = (".yml", ".yaml")
 
 
 class Workplace:
@@ -77,13 +75,13 @@ class Workplace:
 
 def file_of(name: str, snapshot: "Snapshot") -> str | None:
     """Of an environment or a template: `checkout.yml`."""
-    return next((f"{name}{ending}" for ending in ENDINGS if snapshot.blob(f"{name}{ending}")), None)
+    return next((f"{name}{ending}" for ending in SPEC_SUFFIXES if snapshot.blob(f"{name}{ending}")), None)
 
 
 def stems(snapshot: "Snapshot") -> list[str]:
     """Every environment and template that has a file."""
     paths = (PurePosixPath(entry.path) for entry in snapshot.entries)
-    return sorted({path.stem for path in paths if len(path.parts) == 1 and path.suffix in ENDINGS})
+    return sorted({path.stem for path in paths if len(path.parts) == 1 and path.suffix in SPEC_SUFFIXES})
 
 
 def require_file(name: EnvironmentName, snapshot: "Snapshot", clone: "Clone") -> str:

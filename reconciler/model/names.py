@@ -5,7 +5,7 @@ way only, from the right.
 """
 
 import re
-from typing import NewType
+from typing import Final, NewType
 
 EnvironmentName = NewType("EnvironmentName", str)
 RoleName = NewType("RoleName", str)
@@ -24,6 +24,8 @@ ENVIRONMENT_LENGTH_MAX = 27
 ROLE_PATTERN = r"^[a-z][a-z0-9]*$"
 ROLE_LENGTH_MAX = 16
 NODE_LENGTH_MAX = 62  # 27 + "-" + 16 + "-" + 17
+SPEC_SUFFIXES: Final = (".yml", ".yaml")  # of files that declare environments and templates
+REVISION_SHOWN: Final = 8  # digits of a revision, for people
 
 _ENVIRONMENT = re.compile(ENVIRONMENT_PATTERN)
 _ROLE = re.compile(ROLE_PATTERN)

@@ -2,15 +2,12 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from reconciler.model.memory import Ending, EndingCause
-from reconciler.model.names import EnvironmentName
+from reconciler.model.names import SPEC_SUFFIXES, EnvironmentName
 from reconciler.model.plan import Blocked, Guard
 from reconciler.model.rules import Rules
 from reconciler.plan.context import Context
-
-SUFFIXES: Final = (".yml", ".yaml")
 
 
 def ending_of(name: EnvironmentName, context: Context) -> Ending:
@@ -19,9 +16,9 @@ def ending_of(name: EnvironmentName, context: Context) -> Ending:
     if known is not None and known.ending is not None:
         # A clock that ran ahead wrote it: the grace period would hold it up until that day.
         return known.ending if known.ending.at <= context.now else replace(known.ending, at=context.now)
-    paths = [f"{name}{suffix}" for suffix in SUFFIXES if f"{name}{suffix}" in context.touched]
+    paths = [f"{name}{suffix}" for suffix in SPEC_SUFFIXES if f"{name}{suffix}" in context.touched]
     if not paths:  # the history could not be read
-        file, revision, author = f"{name}{SUFFIXES[0]}", context.revision, ""
+        file, revision, author = f"{name}{SPEC_SUFFIXES[0]}", context.revision, ""
     else:
         file = max(paths, key=lambda path: context.touched[path].at)
         revision, author = context.touched[file].revision, context.touched[file].author

@@ -14,12 +14,11 @@ from reconciler.model.conditions import Event
 from reconciler.model.event_kinds import EventKind
 from reconciler.model.findings import Origin
 from reconciler.model.memory import Ending
-from reconciler.model.names import RevisionId
+from reconciler.model.names import REVISION_SHOWN, RevisionId
 from reconciler.model.plan import Blocked, Guard
 from reconciler.report.documents import Document, moment
 from reconciler.report.sentences import would_do
 
-SHORT: Final = 8  # digits of a revision in a reason's text
 _ENDINGS: Final = (EventKind.ENDING_BEGAN, EventKind.TEARDOWN_BEGAN, EventKind.TORN_DOWN)
 
 
@@ -83,23 +82,25 @@ class Commits:
     ) -> None:
         files: dict[RevisionId, set[str]] = defaultdict(set)
         for one in statements:
-            if one.origin is not None and one.revision is not None and len(one.revision) > SHORT:
+            if one.origin is not None and one.revision is not None and len(one.revision) > REVISION_SHOWN:
                 files[one.revision].add(one.origin.file)
         self._touched = {revision: touched(revision, frozenset(names)) for revision, names in files.items()}
         # Who deleted a file is no part of what is declared, but of its ending.
         self._endings = {
-            event.revision[:SHORT]: (event.revision, event.actor)
+            event.revision[:REVISION_SHOWN]: (event.revision, event.actor)
             for event in events
             if event.kind in _ENDINGS and event.revision and event.actor
         }
-        self._endings.update((one.revision[:SHORT], (one.revision, one.author)) for one in endings if one.author)
+        self._endings.update(
+            (one.revision[:REVISION_SHOWN], (one.revision, one.author)) for one in endings if one.author
+        )
 
     def behind(self, statement: Statement) -> tuple[RevisionId | None, str]:
         """The commit and its author; None and "" where they cannot be told."""
         if statement.revision is None:
             return None, ""
         if statement.origin is None:
-            return self._endings.get(statement.revision[:SHORT], (None, ""))
+            return self._endings.get(statement.revision[:REVISION_SHOWN], (None, ""))
         found = self._touched.get(statement.revision, {}).get(statement.origin.file)
         return (found.revision, found.author) if found is not None else (None, "")
 

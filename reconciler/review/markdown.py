@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from reconciler.model.names import is_environment_name
+from reconciler.model.names import REVISION_SHOWN, is_environment_name
 from reconciler.review import wording
 from reconciler.review.comment import LENGTH_MAX, LISTED_MAX, code, escaped, fitting, folded
 from reconciler.review.review import EnvironmentReview, Hold, Kind, Review
@@ -57,7 +57,7 @@ def _more(count: int) -> str:
 def _summary(review: Review, environments: Sequence[EnvironmentReview]) -> Iterator[str]:
     yield f"## hivequeen plan: {wording.headline(review)}"
     yield ""
-    yield f"{code(review.base[: wording.SHORT])} → {code(review.head[: wording.SHORT])}. {wording.world(review)}"
+    yield f"{code(review.base[:REVISION_SHOWN])} → {code(review.head[:REVISION_SHOWN])}. {wording.world(review)}"
     stops = [f"**Nothing of it would happen ({stop.guard.value})**: {code(stop.message)}" for stop in review.stops]
     yield from _apart(fitting(stops, _ROOM, _more))
     if environments:

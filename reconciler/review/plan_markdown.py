@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from reconciler.model.names import REVISION_SHOWN
 from reconciler.model.plan import Guard
 from reconciler.review import wording
 from reconciler.review.comment import LENGTH_MAX, code, fitting
@@ -50,7 +51,7 @@ def _head(made: Mapping[str, Any]) -> Iterator[str]:
         return
     quiet = sum(not _is_busy(one) for one in plan["environments"])
     told = f" {quiet} environment{'' if quiet == 1 else 's'}: nothing to do." if quiet else ""
-    yield f"Revision {code(plan['revision'][: wording.SHORT]) or 'none'}.{told}"
+    yield f"Revision {code(plan['revision'][:REVISION_SHOWN]) or 'none'}.{told}"
     yield from fitting([_block(one) for one in plan["blocked"]], _ROOM, _more)
 
 

@@ -9,13 +9,13 @@ from typing import Final
 from reconciler.model.actions import ActionName
 from reconciler.model.cost import Cost
 from reconciler.model.desired import Json
+from reconciler.model.names import REVISION_SHOWN
 from reconciler.model.plan import Guard
 from reconciler.report.sentences import nodes_of
 from reconciler.review.fields import FieldChange, Leaf, Risk
 from reconciler.review.review import EnvironmentReview, Hold, Kind, Review, Verdict
 from reconciler.review.steps import Step
 
-SHORT: Final = 8  # characters of a revision
 _SHOWN_MAX: Final = 64  # characters of a value: whoever needs all of it has the file
 _KEPT: Final = 12  # of what two long values have in common before they differ
 _PLAIN: Final = re.compile(r"[A-Za-z/*][\w./:@*+-]*(?: [\w./:@*+-]+)*", re.ASCII)
@@ -92,7 +92,7 @@ def expiry(one: EnvironmentReview) -> str:
 
 def world(review: Review) -> str:
     if review.is_assumed:
-        return f"Nobody looked at the world: {review.base[:SHORT]} is assumed to run exactly as it declares."
+        return f"Nobody looked at the world: {review.base[:REVISION_SHOWN]} is assumed to run exactly as it declares."
     return as_it_was(review.at)
 
 

@@ -8,10 +8,8 @@ from reconciler.errors import HivequeenError
 from reconciler.model.commits import Commit
 from reconciler.model.desired import Desired, Environment
 from reconciler.model.memory import Memory
-from reconciler.model.names import EnvironmentName, RevisionId
+from reconciler.model.names import SPEC_SUFFIXES, EnvironmentName, RevisionId
 from reconciler.ports import Repository
-
-_ENDINGS = (".yml", ".yaml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ class History:
         """Who removed their files: somebody after the revision that declared them last, so only that part is walked."""
         found: dict[str, Commit] = {}
         for last in sorted({declared_by for _, declared_by in gone}):
-            paths = [f"{name}{ending}" for name, declared_by in gone if declared_by == last for ending in _ENDINGS]
+            paths = [f"{name}{ending}" for name, declared_by in gone if declared_by == last for ending in SPEC_SUFFIXES]
             after = last if self._repository.descends(revision, last) else None
             found |= self._repository.touched(revision, paths, after=after)
         return found

@@ -9,10 +9,9 @@ from typing import Final
 
 from reconciler.document import SIZE_LIMIT_BYTES, show
 from reconciler.model.findings import Finding, Origin
-from reconciler.model.names import ENVIRONMENT_LENGTH_MAX, BlobId, EnvironmentName, is_environment_name
+from reconciler.model.names import ENVIRONMENT_LENGTH_MAX, SPEC_SUFFIXES, BlobId, EnvironmentName, is_environment_name
 from reconciler.ports import TreeEntry
 
-_ENDINGS: Final = (".yml", ".yaml")
 _SYMLINK: Final = "120000"
 _SUBMODULE: Final = "160000"
 
@@ -41,7 +40,7 @@ def sort_folder(entries: Sequence[TreeEntry], folder: str) -> Folder:
     elsewhere: list[TreeEntry] = []
     for entry in sorted(entries, key=lambda entry: entry.path):
         path = PurePosixPath(entry.path)
-        is_spec = len(path.parts) == 1 and path.suffix in _ENDINGS
+        is_spec = len(path.parts) == 1 and path.suffix in SPEC_SUFFIXES
         if is_spec and is_environment_name(path.stem.removeprefix("_")):
             by_stem[path.stem].append(entry)
         else:
@@ -81,7 +80,7 @@ def _is_misnamed(entry: TreeEntry) -> bool:
     """Meant as an environment or template, but its name cannot be one. Hidden files and files below are not meant so."""
     path = PurePosixPath(entry.path)
     is_visible = len(path.parts) == 1 and not path.name.startswith(".")
-    return is_visible and path.suffix.lower() in _ENDINGS and entry.mode != _SUBMODULE
+    return is_visible and path.suffix.lower() in SPEC_SUFFIXES and entry.mode != _SUBMODULE
 
 
 def _misnamed(entry: TreeEntry, folder: str) -> Finding:
@@ -144,7 +143,7 @@ def _names_borne(entry: TreeEntry, *, is_misnamed: bool) -> Iterator[Environment
 def _is_stray_spec(entry: TreeEntry) -> bool:
     """A YAML file below the folder looks like an environment that was moved; a note or a template does not."""
     path = PurePosixPath(entry.path)
-    return path.suffix.lower() in _ENDINGS and not path.name.startswith(("_", "."))
+    return path.suffix.lower() in SPEC_SUFFIXES and not path.name.startswith(("_", "."))
 
 
 def _meant(stem: str) -> str:

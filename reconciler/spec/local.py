@@ -13,7 +13,7 @@ from reconciler.document import SIZE_LIMIT_BYTES
 from reconciler.errors import Stalled
 from reconciler.model.desired import Desired
 from reconciler.model.findings import Finding, Origin
-from reconciler.model.names import BlobId, EnvironmentName, RevisionId
+from reconciler.model.names import SPEC_SUFFIXES, BlobId, EnvironmentName, RevisionId
 from reconciler.model.policy import Policy
 from reconciler.ports import TreeEntry
 from reconciler.spec.files import Files, ReadBlobs
@@ -136,7 +136,7 @@ def _only(desired: Desired, path: Path) -> Desired:
 
 
 def _not_a_spec(path: Path) -> set[Finding]:
-    if path.suffix in (".yml", ".yaml"):
+    if path.suffix in SPEC_SUFFIXES:
         return set()
     origin = Origin(file=str(path), line=1)
     return {
