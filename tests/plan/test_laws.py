@@ -1,16 +1,14 @@
-"""What holds of every plan, whatever the world looks like."""
+"""What holds of every plan, whatever the world looks like. Each law yields the cases that it judged."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
-
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 from reconciler.model import tags
 from reconciler.model.actions import (
     Action,
+    ActionName,
     DeleteChefClient,
     DeleteChefEnvironment,
     DeleteChefNode,
@@ -25,20 +23,28 @@ from reconciler.model.actions import (
 from reconciler.model.desired import ImageById
 from reconciler.model.facts import EndingCancelled, RoleSettled, TeardownBegan, TeardownItems
 from reconciler.model.memory import Item, ItemKind
-from reconciler.model.names import InstanceId
+from reconciler.model.names import EnvironmentName, InstanceId, RoleName
 from reconciler.model.observed import Node, Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan
-from reconciler.model.rules import Rules
+from reconciler.model.rules import PRUNE_WINDOW, Rules
 from reconciler.plan import Context, guard, plan
 from reconciler.plan.drift import drift
 from reconciler.plan.guard import removals
 from reconciler.plan.intents import unseen
-from reconciler.plan.role_context import PLACED
 from tests.plan.builders import FLEET, NOW, approval, broken, desired
-from tests.plan.worlds import NAMES, converged_worlds, random_worlds
+from tests.plan.law import law
+from tests.plan.worlds import AT_ONCE, IN_GRACE, STRICT, converged_worlds, random_worlds
 
+# What a role's places are filled with: what is out of sight may still run.
+PLACED = (Phase.PENDING, Phase.RUNNING, Phase.REGISTERED, Phase.READY, Phase.LOST)
+KINDS = {
+    ActionName.TERMINATE_NODE: ItemKind.INSTANCE,
+    ActionName.DELETE_CHEF_NODE: ItemKind.CHEF_NODE,
+    ActionName.DELETE_CHEF_CLIENT: ItemKind.CHEF_CLIENT,
+    ActionName.DELETE_CHEF_ROLE: ItemKind.CHEF_ROLE,
+    ActionName.DELETE_CHEF_ENVIRONMENT: ItemKind.CHEF_ENVIRONMENT,
+}
 SOMEBODY_ELSE = Blocked(guard=Guard.NOT_OWNER, message="not ours", remedy="")
-many = settings(max_examples=100, deadline=None)
 
 
 def both(context: Context) -> tuple[Plan, Plan]:
@@ -54,9 +60,8 @@ def actions_of(made: Plan) -> list[Action]:
     return [action for one in made.environments for action in one.actions]
 
 
-@many
-@given(world=random_worlds())
-def test_planning_is_deterministic_and_sorted_whatever_order_things_come_in(world: Context) -> None:
+@law(random_worlds(), least=50)
+def test_planning_is_deterministic_and_sorted_whatever_order_things_come_in(world: Context) -> Iterator[object]:
     def backwards(found: Mapping[Any, Any]) -> dict[Any, Any]:
         return dict(reversed(list(found.items())))
 
@@ -72,49 +77,65 @@ def test_planning_is_deterministic_and_sorted_whatever_order_things_come_in(worl
                 for name, one in backwards(context.observed.environments).items()
             },
         ),
-        memory=replace(memory, intents=backwards(memory.intents), settled=backwards(memory.settled)),
+        memory=replace(
+            memory,
+            environments=backwards(memory.environments),
+            intents=backwards(memory.intents),
+            settled=backwards(memory.settled),
+            orphans=backwards(memory.orphans),
+        ),
     )
     made = both(context)
     assert both(context) == made
     assert both(turned) == made
     names = [one.name for one in made[0].environments]
     assert names == sorted(names)
+    if len([one for one in made[0].environments if one.actions]) > 1:
+        yield world
 
 
-@many
-@given(context=converged_worlds())
-def test_a_converged_world_has_an_empty_plan(context: Context) -> None:
+@law(converged_worlds(), least=50)
+def test_a_converged_world_has_an_empty_plan(context: Context) -> Iterator[object]:
     made = guard(plan(context), context)
     assert made.is_empty
     assert all(one.is_converged and one.facts == () for one in made.environments)
     assert made.requeue_after_s is None
+    if nodes_of(context):
+        yield context
 
 
-@many
-@given(context=converged_worlds())
-def test_losing_the_memory_changes_no_node(context: Context) -> None:
-    made = plan(replace(context, memory=replace(context.memory, settled={})))
+@law(converged_worlds(), least=50)
+def test_losing_the_memory_changes_no_node(context: Context) -> Iterator[object]:
+    worlds = {
+        name: replace(one, nodes=tuple(replace(node, launched_with={}) for node in one.nodes))
+        for name, one in context.observed.environments.items()
+    }
+    lost = replace(context.memory, settled={})
+    made = plan(replace(context, observed=replace(context.observed, environments=worlds), memory=lost))
     assert made.is_empty
     assert all(isinstance(fact, RoleSettled) for one in made.environments for fact in one.facts)
+    if nodes_of(context):
+        yield context
 
 
-@many
-@given(world=random_worlds())
-def test_what_is_out_of_sight_or_lacks_our_tag_is_never_touched(world: Context) -> None:
+@law(random_worlds(mostly=["steady", "ending"]), least=50)
+def test_what_is_out_of_sight_or_lacks_our_tag_is_never_touched(world: Context) -> Iterator[object]:
     by_id = nodes_of(world)
     by_name = {node.name: node for node in by_id.values()}
-    for action in actions_of(plan(world)):
-        if isinstance(action, TerminateNode | TagNode | ReplaceNode):
-            node = by_id[action.instance_id]
-            assert node.phase != Phase.LOST
-            assert node.instance.tags.get(tags.FLEET) == FLEET
-        if isinstance(action, EnsureChefNode):
-            assert by_name[action.node].phase != Phase.LOST
+    for one in plan(world).environments:
+        for action in one.actions:
+            if isinstance(action, TerminateNode | TagNode | ReplaceNode):
+                node = by_id[action.instance_id]
+                assert node.phase != Phase.LOST
+                assert node.instance.tags.get(tags.FLEET) == FLEET
+            if isinstance(action, EnsureChefNode):
+                assert by_name[action.node].phase != Phase.LOST
+        if one.actions:
+            yield from (node for node in world.environment(one.name).nodes if node.phase == Phase.LOST)
 
 
-@many
-@given(world=random_worlds())
-def test_no_more_nodes_that_serve_and_are_in_spec_go_than_there_are_too_many(world: Context) -> None:
+@law(random_worlds(mostly=["steady"]), least=10)
+def test_no_more_nodes_that_serve_and_are_in_spec_go_than_there_are_too_many(world: Context) -> Iterator[object]:
     made = plan(world)
     for one in made.environments:
         home = world.desired.environments.get(one.name)
@@ -127,12 +148,13 @@ def test_no_more_nodes_that_serve_and_are_in_spec_go_than_there_are_too_many(wor
             image = role.image.image_id
             serving = [n for n in here if n.phase == Phase.READY and not drift(role, image, n)]
             placed = [n for n in here if n.phase in (*PLACED, Phase.STOPPED)]
-            assert len([n for n in serving if n.instance_id in going]) <= max(0, len(placed) - role.count)
+            leaving = [n for n in serving if n.instance_id in going]
+            assert len(leaving) <= max(0, len(placed) - role.count)
+            yield from leaving
 
 
-@many
-@given(world=random_worlds())
-def test_never_more_are_launched_than_lack_and_one_while_replacing(world: Context) -> None:
+@law(random_worlds(mostly=["steady"]), least=15)
+def test_never_more_are_launched_than_lack_and_one_while_replacing(world: Context) -> Iterator[object]:
     for one in plan(world).environments:
         home = world.desired.environments.get(one.name)
         launching = [a for a in one.actions if isinstance(a, LaunchNodes | ReplaceNode | ReplayLaunch)]
@@ -151,99 +173,116 @@ def test_never_more_are_launched_than_lack_and_one_while_replacing(world: Contex
             assert extra <= 1
             assert not (new and extra)
             assert len(kept) + may_come + new + extra <= role.count + extra
+            yield role
 
 
-@many
-@given(world=random_worlds())
-def test_a_frozen_environment_has_no_action_ever(world: Context) -> None:
+@law(random_worlds(), least=50)
+def test_a_frozen_environment_has_no_action_ever(world: Context) -> Iterator[object]:
     for made in both(world):
         for one in made.environments:
             if one.name in world.desired.frozen:
                 assert (one.actions, one.blocked) == ((), ())
                 assert not any(not isinstance(fact, EndingCancelled) for fact in one.facts)
+                yield from world.environment(one.name).nodes
 
 
-@many
-@given(world=random_worlds(), name=st.sampled_from(NAMES))
-def test_a_file_that_breaks_changes_nothing_elsewhere(world: Context, name: str) -> None:
+@law(random_worlds(), least=80)
+def test_a_file_that_breaks_changes_nothing_elsewhere(world: Context) -> Iterator[object]:
     wanted = world.desired
-    assume(name in wanted.environments)
-    others = [one for one in wanted.environments.values() if one.name != name]
-    worse = replace(world, desired=desired(*others, frozen=[*wanted.frozen.values(), broken(name)]))
-    for before, after in zip(both(world), both(worse), strict=True):
-        assert [one for one in before.environments if one.name != name] == [
-            one for one in after.environments if one.name != name
-        ]
+    for name in wanted.environments:
+        others = [one for one in wanted.environments.values() if one.name != name]
+        worse = replace(world, desired=desired(*others, frozen=[*wanted.frozen.values(), broken(name)]))
+        for before, after in zip(both(world), both(worse), strict=True):
+            left = [one for one in before.environments if one.name != name]
+            assert left == [one for one in after.environments if one.name != name]
+        yield from (one for one in left if one.actions or one.blocked)
 
 
-@many
-@given(world=random_worlds())
-def test_chef_nodes_and_clients_go_only_after_their_instance_was_seen_gone(world: Context) -> None:
+@law(random_worlds(mostly=["ending"]), least=30)
+def test_chef_nodes_and_clients_go_only_after_their_instance_was_seen_gone(world: Context) -> Iterator[object]:
     departed = {d.instance_id for one in world.observed.environments.values() for d in one.departed}
     for action in actions_of(plan(world)):
         if isinstance(action, DeleteChefNode | DeleteChefClient):
             assert action.instance_id in departed
+            yield action
 
 
-@many
-@given(world=random_worlds())
-def test_generated_objects_go_only_when_nothing_of_theirs_is_left(world: Context) -> None:
+@law(random_worlds(mostly=["ending", "steady"]), least=80)
+def test_generated_objects_go_only_when_nothing_of_theirs_is_left(world: Context) -> Iterator[object]:
     for one in plan(world).environments:
         here = world.environment(one.name)
+        unresolved = {intent.role for intent in world.open_intents.get(one.name, ())}
+        left = {n.role for n in here.nodes} | {d.role for d in here.departed} | unresolved
         for action in one.actions:
             if isinstance(action, DeleteChefEnvironment):
-                assert not here.nodes and not here.departed
+                assert not left
+                yield action
             if isinstance(action, DeleteChefRole):
-                assert action.role not in {n.role for n in here.nodes} | {d.role for d in here.departed}
+                assert action.role not in left
+                yield action
 
 
-@many
-@given(world=random_worlds(is_full=False))
-def test_a_scoped_look_begins_no_teardown_and_sweeps_nothing(world: Context) -> None:
+@law(random_worlds(mostly=["ending", "steady"], is_full=False), least=100)
+def test_a_scoped_look_begins_no_teardown_and_sweeps_nothing(world: Context) -> Iterator[object]:
     for one in plan(world).environments:
         assert not any(isinstance(fact, TeardownBegan) for fact in one.facts)
         assert not any(isinstance(a, TerminateNode) and a.cause == "sweep" for a in one.actions)
         if one.name not in world.desired.names:
             known = world.memory.environments[one.name]
             assert known.teardown_began_at is not None
+    for here in world.observed.environments.values():
+        if here.name not in world.desired.names and not here.is_empty and not world.has_begun(here.name):
+            yield here
+        yield from (node for node in here.nodes if node.role not in _declared_roles(world, here.name))
 
 
-@many
-@given(world=random_worlds())
-def test_orphans_in_chef_go_only_in_full_looks_and_when_they_were_seen_long_ago(world: Context) -> None:
+def _declared_roles(world: Context, name: EnvironmentName) -> set[RoleName]:
+    home = world.desired.environments.get(name)
+    return set(home.roles) if home is not None else set()
+
+
+@law(random_worlds(mostly=["orphaned", "steady"]), least=20)
+def test_orphans_in_chef_go_only_in_full_looks_and_when_they_were_seen_long_ago(world: Context) -> Iterator[object]:
     for one in plan(world).environments:
-        if one.name in world.memory.environments or one.name in world.desired.environments:
-            continue  # there a commit may have asked for it
         for action in one.actions:
             match action:
-                case DeleteChefRole():
+                case DeleteChefRole() if not _some_commit_asks_for_its_end(world, one.name, action.role):
                     item = Item(kind=ItemKind.CHEF_ROLE, name=action.chef_role)
-                case DeleteChefEnvironment():
+                case DeleteChefEnvironment() if one.name not in world.memory.environments:
                     item = Item(kind=ItemKind.CHEF_ENVIRONMENT, name=action.chef_environment)
                 case _:
                     continue
             assert world.observed.is_full
             assert world.memory.orphans[item] + world.rules.orphan_age <= world.now
+            yield item
 
 
-@many
-@given(world=random_worlds())
-def test_what_a_teardown_removes_is_on_its_receipt(world: Context) -> None:
+def _some_commit_asks_for_its_end(world: Context, name: EnvironmentName, role: RoleName) -> bool:
+    """Of a role of a declared environment: we knew it once."""
+    if name not in world.desired.environments:
+        return name in world.memory.environments
+    launched = {(intent.environment, intent.role) for intent in world.memory.intents.values()}
+    return bool(world.memory.settled.get((name, role))) or (name, role) in launched | set(world.memory.troubles)
+
+
+@law(random_worlds(mostly=["ending"], rules=AT_ONCE), least=25)
+def test_what_a_teardown_removes_is_on_its_receipt(world: Context) -> Iterator[object]:
     for one in both(world)[1].environments:
         known = world.memory.environments.get(one.name)
         if one.is_declared or known is None:
             continue
-        listed = {item.name for fact in one.facts if isinstance(fact, TeardownItems) for item in fact.found}
-        listed |= {item.name for item in known.ending.items} if known.ending is not None else set()
-        assert {gone.target for gone in removals(one.actions)} <= listed
+        listed = {item for fact in one.facts if isinstance(fact, TeardownItems) for item in fact.found}
+        listed |= set(known.ending.items) if known.ending is not None else set()
+        removed = {Item(kind=KINDS[ActionName(gone.action)], name=gone.target) for gone in removals(one.actions)}
+        assert removed <= listed
+        yield from removed
 
 
 # --- guards ---------------------------------------------------------------------------------------------------------
 
 
-@many
-@given(world=random_worlds())
-def test_guards_only_take_away_and_what_they_take_is_shown(world: Context) -> None:
+@law(random_worlds(), least=50)
+def test_guards_only_take_away_and_what_they_take_is_shown(world: Context) -> Iterator[object]:
     planned, guarded = both(world)
     for before, after in zip(planned.environments, guarded.environments, strict=True):
         held = {id(action) for hold in after.blocked for action in hold.actions}
@@ -254,26 +293,50 @@ def test_guards_only_take_away_and_what_they_take_is_shown(world: Context) -> No
         if not (is_backing_off and after.actions == () and not after.blocked):
             assert held | set(left) == {id(action) for action in before.actions}
         assert set(after.facts) <= set(before.facts)
+        if held:
+            yield after
 
 
-@many
-@given(world=random_worlds())
-def test_terminations_that_no_commit_asked_for_stay_within_the_limit(world: Context) -> None:
+@law(random_worlds(mostly=["steady"]), least=20)
+def test_terminations_that_no_commit_asked_for_stay_within_the_limit(world: Context) -> Iterator[object]:
     _, guarded = both(world)
-    lately = Counter(t.environment for t in world.memory.terminations if t.cause.is_counted)
-    asked = {t.instance_id for t in world.memory.terminations if t.cause.is_counted}
+    counted = [t for t in world.memory.terminations if t.cause.is_counted and NOW - t.at < PRUNE_WINDOW]
+    lately = Counter(t.environment for t in counted)
+    asked = {t.instance_id for t in counted}
     for one in guarded.environments:
         live = [n for n in world.environment(one.name).nodes if n.phase != Phase.TERMINATING]
         going = {
             a.instance_id for a in one.actions if isinstance(a, TerminateNode | ReplaceNode) and a.cause.is_counted
         }
         if going - asked:
-            assert lately[one.name] + len(going - asked) <= max(1, len(live) / 10)
+            limit = max(world.rules.nodes_least, world.rules.nodes_share * len(live))
+            assert lately[one.name] + len(going - asked) <= limit
+            yield one
+        yield from (hold for hold in one.blocked if hold.guard == Guard.PRUNE_NODES)
 
 
-@many
-@given(world=random_worlds())
-def test_whoever_may_not_write_does_nothing(world: Context) -> None:
+@law(random_worlds(mostly=["ending", "steady"], rules=[STRICT]), least=40)
+def test_teardowns_that_begin_stay_within_the_limit_and_none_begins_where_nothing_is_declared(
+    world: Context,
+) -> Iterator[object]:
+    _, guarded = both(world)
+    beginning = {one.name for one in guarded.environments if any(isinstance(f, TeardownBegan) for f in one.facts)}
+    sweeping = {one.name for one in guarded.environments if not one.is_declared and one.actions}
+    sweeping -= set(world.memory.environments)
+    swept = {t.environment for t in world.memory.terminations if t.cause == "sweep" and NOW - t.at < PRUNE_WINDOW}
+    lately = set(world.memory.teardowns) | (swept - world.desired.names)
+    fleet = {*world.memory.environments, *world.desired.declared, *beginning, *sweeping}
+    if beginning | sweeping:
+        assert world.desired.declared or len(fleet) == 1
+        limit = max(world.rules.environments_least, world.rules.environments_share * len(fleet))
+        assert len(lately | beginning | sweeping) <= limit
+        yield beginning
+    for one in guarded.environments:
+        yield from (h for h in one.blocked if h.guard in (Guard.PRUNE_ENVIRONMENTS, Guard.EMPTY_REVISION))
+
+
+@law(random_worlds(), least=100)
+def test_whoever_may_not_write_does_nothing(world: Context) -> Iterator[object]:
     observing = replace(world, rules=Rules(fleet=FLEET, is_observing=True))
     for made in (
         guard(plan(observing), observing),
@@ -281,12 +344,13 @@ def test_whoever_may_not_write_does_nothing(world: Context) -> None:
     ):
         assert actions_of(made) == []
         assert not any(isinstance(fact, TeardownBegan) for one in made.environments for fact in one.facts)
+        yield from (one for one in made.environments if one.blocked)
 
 
-@many
-@given(world=random_worlds())
-def test_within_the_grace_nothing_of_an_ending_environment_is_touched(world: Context) -> None:
-    for one in both(world)[1].environments:
+@law(random_worlds(mostly=["ending"], rules=IN_GRACE), least=80)
+def test_within_the_grace_nothing_of_an_ending_environment_is_touched(world: Context) -> Iterator[object]:
+    planned, guarded = both(world)
+    for before, one in zip(planned.environments, guarded.environments, strict=True):
         known = world.memory.environments.get(one.name)
         if one.name in world.desired.names or known is None or known.teardown_began_at is not None:
             continue
@@ -294,11 +358,11 @@ def test_within_the_grace_nothing_of_an_ending_environment_is_touched(world: Con
         if began_at + world.rules.teardown_grace > NOW:
             assert one.actions == ()
             assert not any(isinstance(fact, TeardownBegan | TeardownItems) for fact in one.facts)
+            yield from before.actions
 
 
-@many
-@given(world=random_worlds())
-def test_whatever_ends_by_itself_is_looked_at_when_it_does(world: Context) -> None:
+@law(random_worlds(mostly=["ending"], rules=IN_GRACE), least=40)
+def test_whatever_ends_by_itself_is_looked_at_when_it_does(world: Context) -> Iterator[object]:
     _, guarded = both(world)
     for one in guarded.environments:
         for hold in one.blocked:
@@ -307,37 +371,40 @@ def test_whatever_ends_by_itself_is_looked_at_when_it_does(world: Context) -> No
                 assert guarded.requeue_after_s is not None
                 assert one.due_at <= hold.until
                 assert guarded.requeue_after_s <= (one.due_at - NOW).total_seconds()
+                yield hold
 
 
-@many
-@given(world=random_worlds())
-def test_a_suspended_environment_sees_no_action(world: Context) -> None:
+@law(random_worlds(), least=50)
+def test_a_suspended_environment_sees_no_action(world: Context) -> Iterator[object]:
     suspended = {one.environment for one in world.memory.suspensions}
     suspended |= {one.name for one in world.desired.environments.values() if one.suspend}
-    _, guarded = both(world)
-    assert all(one.actions == () for one in guarded.environments if one.name in suspended)
+    for before, after in zip(*(made.environments for made in both(world)), strict=True):
+        if after.name in suspended:
+            assert after.actions == ()
+            yield from before.actions
 
 
-@many
-@given(world=random_worlds())
-def test_protected_environments_are_not_torn_down(world: Context) -> None:
-    approved = replace(world, memory=replace(world.memory, approvals=(approval(both(world)[1]),)))
+@law(random_worlds(mostly=["ending"]), least=80)
+def test_protected_environments_are_not_torn_down(world: Context) -> Iterator[object]:
+    planned, guarded = both(world)
+    approved = replace(world, memory=replace(world.memory, approvals=(approval(guarded),)))
     for context in (world, approved):
-        for one in guard(plan(context), context).environments:
-            here = context.environment(one.name)
+        for before, one in zip(planned.environments, guard(planned, context).environments, strict=True):
+            here, known = context.environment(one.name), context.memory.environments.get(one.name)
             protected = any(node.instance.is_protected for node in here.nodes) or any(m.protected for m in here.owned)
-            if not one.is_declared and protected:
+            if not one.is_declared and (protected or (known is not None and known.is_protected)):
                 assert one.actions == ()
+                yield from before.actions
 
 
-@many
-@given(world=random_worlds())
-def test_approving_all_that_is_held_leaves_nothing_that_approval_could_lift(world: Context) -> None:
+@law(random_worlds(), least=30)
+def test_approving_all_that_is_held_leaves_nothing_that_approval_could_lift(world: Context) -> Iterator[object]:
     """One yes to each hold's own list, as `hivequeen approve` records it."""
     _, guarded = both(world)
     approvals = tuple(_approve(digest, guarded) for digest in _digests(guarded))
     after = replace(world, memory=replace(world.memory, approvals=approvals))
     assert _digests(both(after)[1]) == set()
+    yield from approvals
 
 
 def _digests(made: Plan) -> set[str]:
@@ -351,12 +418,12 @@ def _approve(digest: str, made: Plan) -> Any:
     return approval(replace(made, environments=tuple(only(one) for one in made.environments)))
 
 
-@many
-@given(world=random_worlds())
-def test_a_hold_that_approval_lifts_lists_what_would_be_removed(world: Context) -> None:
+@law(random_worlds(), least=40)
+def test_a_hold_that_approval_lifts_lists_what_would_be_removed(world: Context) -> Iterator[object]:
     for one in both(world)[1].environments:
         for hold in one.blocked:
             assert hold.actions
             assert not hold.digest or removals(hold.actions) <= hold.removals
             assert bool(hold.digest) == bool(hold.removals)
             assert hold.message and hold.remedy
+            yield from (hold.digest,) if hold.digest else ()

@@ -1,8 +1,11 @@
-"""Random worlds: what is declared, what exists and what is remembered, in any combination that observing can yield."""
+"""Random worlds: what is declared, what exists and what is remembered, in any combination that observing can yield.
 
-from collections.abc import Iterator
+Of each environment anything at all may be, or one of the stories in `fates`; what holds an environment whole, such as a
+suspension, comes in every other world only.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from itertools import product
 from typing import Any
 
@@ -26,6 +29,7 @@ from reconciler.model.memory import (
 )
 from reconciler.model.names import EnvironmentName, IntentToken, RoleName, chef_role_name
 from reconciler.model.observed import Node, ObservedEnvironment, Phase
+from reconciler.model.rules import Rules
 from reconciler.plan import Context
 from tests.plan.builders import (
     GRACIOUS,
@@ -54,11 +58,12 @@ from tests.plan.builders import (
     parameters,
     role,
 )
+from tests.plan.fates import AGES, Story, ending, orphaned, steady
 
 NAMES = tuple(EnvironmentName(name) for name in ("alpha", "beta", "gamma-x"))
+LAST = EnvironmentName("torn-down")  # one that was there an hour ago
 ROLES = tuple(RoleName(name) for name in ("web", "worker", "gone"))
 IMAGES = (IMAGE, NEW_IMAGE)
-AGES = (timedelta(0), 4 * MINUTE, 20 * MINUTE, 59 * MINUTE, 2 * HOUR, 25 * HOUR)
 KEYS = tuple(product(NAMES, ROLES))
 ITEMS = (
     *(Item(kind=ItemKind.CHEF_ROLE, name=chef_role_name(*key)) for key in KEYS),
@@ -73,7 +78,7 @@ _ENVIRONMENT = st.tuples(
         st.fixed_dictionaries({"worker": _ROLE}),
         st.fixed_dictionaries({"web": _ROLE, "worker": _ROLE}),
     ),
-    st.booleans(),  # protected
+    st.sampled_from([False] * 3 + [True]),  # protected
     st.sampled_from([False] * 9 + [True]),  # suspend
 )
 _EDITS: tuple[dict[str, str | None], ...] = ({}, {"team": None}, {tags.PROTECTED: "true"})
@@ -85,16 +90,23 @@ _DEPARTED = st.lists(st.sampled_from(list(product(ROLES, (True, False)))), max_s
 _CHEF = st.sampled_from(
     list(product(("ours", "ours", "none", "foreign"), (ROLES, ROLES[:1], ROLES[2:], ()), (True, False)))
 )
+_IS_FULL = st.sampled_from([True, True, False])
 _FOREIGN_ROLE = st.sampled_from([False] * 9 + [True])
 _INTENTS = st.lists(st.sampled_from(list(product(ROLES, (1, 2, 3), AGES, (None, NOW), IntentState))), max_size=2)
-_FATES = st.tuples(*(st.sampled_from(["declared", "declared", "frozen", "absent"]) for _ in NAMES))
+_FATES = ("steady", "steady", "ending", "orphaned", "frozen", "declared", "absent")
+# Without a grace period and with one; some let more or less go than the default.
+STRICT = replace(RULES, environments_least=1, environments_share=0.0)
+AT_ONCE = (RULES, replace(RULES, nodes_share=0.5), STRICT)
+IN_GRACE = (GRACIOUS, replace(GRACIOUS, environments_least=1, environments_share=0.0))
 _TROUBLES = st.lists(
     st.sampled_from(list(product(KEYS, (True, False), ((), ("i-a",), ("i-a", "i-b")), (True, False), AGES))),
     max_size=2,
     unique_by=lambda one: one[0],
 )
 _TERMINATIONS = st.lists(
-    st.sampled_from(list(product(range(100, 110), NAMES, Cause))), max_size=2, unique_by=lambda one: one[0]
+    st.sampled_from(list(product(range(190, 195), NAMES, Cause, (MINUTE, 2 * HOUR)))),
+    max_size=2,
+    unique_by=lambda one: one[0],
 )
 _MEMORY = st.fixed_dictionaries(
     {
@@ -102,7 +114,7 @@ _MEMORY = st.fixed_dictionaries(
         "orphans": st.dictionaries(st.sampled_from(ITEMS), st.sampled_from([NOW - age for age in AGES]), max_size=4),
         "settled": st.dictionaries(st.sampled_from(KEYS), st.integers(0, 5), max_size=4),
         "terminations": _TERMINATIONS,
-        "teardowns": st.dictionaries(st.sampled_from(NAMES), st.just(NOW), max_size=2),
+        "teardowns": st.dictionaries(st.sampled_from((*NAMES, LAST)), st.just(NOW), max_size=2),
         "taken_over_at": st.sampled_from([None, None, None, NOW - MINUTE, NOW - HOUR]),
         "suspended": st.lists(st.sampled_from(NAMES), max_size=1),
         "backoffs": st.lists(st.sampled_from(list(product(NAMES, AGES))), max_size=1),
@@ -188,6 +200,8 @@ def _trouble(homes: dict[EnvironmentName, Environment], kind: tuple[Any, ...]) -
 @st.composite
 def memories(draw: st.DrawFn, homes: dict[EnvironmentName, Environment]) -> Memory:
     said: dict[str, Any] = draw(_MEMORY)
+    if draw(st.booleans()):
+        said |= {"taken_over_at": None, "suspended": (), "backoffs": ()}
     troubles = [_trouble(homes, kind) for kind in draw(_TROUBLES)]
     return memory(
         environments={
@@ -204,8 +218,8 @@ def memories(draw: st.DrawFn, homes: dict[EnvironmentName, Environment]) -> Memo
         intents=intents(*(intent for home in homes.values() for intent in _intents(home, draw(_INTENTS)))),
         troubles={(one.environment, one.role): one for one in troubles},
         terminations=tuple(
-            Termination(instance_id=instance_id(number), environment=name, cause=cause, at=NOW)
-            for number, name, cause in said["terminations"]
+            Termination(instance_id=instance_id(number), environment=name, cause=cause, at=NOW - ago)
+            for number, name, cause, ago in said["terminations"]
         ),
         teardowns=said["teardowns"],
         taken_over_at=said["taken_over_at"],
@@ -220,16 +234,59 @@ def memories(draw: st.DrawFn, homes: dict[EnvironmentName, Environment]) -> Memo
     )
 
 
+_STORIES = {"steady": steady, "ending": ending, "orphaned": orphaned}
+
+
 @st.composite
-def random_worlds(draw: st.DrawFn, *, is_full: bool | None = None) -> Context:
+def random_worlds(
+    draw: st.DrawFn,
+    *,
+    mostly: Sequence[str] = (),
+    rules: Sequence[Rules] = (*AT_ONCE, *IN_GRACE),
+    is_full: bool | None = None,
+) -> Context:
+    """Three environments, each with a fate of its own.
+
+    Args:
+        mostly: the fates of most of them. A law asks for the worlds that it is about: Hypothesis repeats itself too much
+            to come upon them often enough.
+    """
     homes = {name: draw(environments(name)) for name in NAMES}
-    fates = dict(zip(NAMES, draw(_FATES), strict=True))
+    chosen = st.sampled_from((*list(mostly) * 4, *_FATES))
+    fates = {name: draw(chosen) for name in NAMES}
+    remembered = draw(memories(homes))
+    worlds = []
+    for number, (name, fate) in enumerate(fates.items(), start=1):
+        if fate in _STORIES:
+            story = draw(_STORIES[fate](homes[name], 100 * number))
+            worlds.append(story.world)
+            remembered = _retold(remembered, story)
+        else:
+            worlds.append(draw(existing(homes[name], 100 * number)))
     frozen = [broken(name) for name, fate in fates.items() if fate == "frozen"]
-    wanted = desired(*(homes[name] for name, fate in fates.items() if fate == "declared"), frozen=frozen)
-    worlds = [draw(existing(home, 100 * n)) for n, home in enumerate(homes.values(), start=1)]
-    full = draw(st.booleans()) if is_full is None else is_full
-    rules = draw(st.sampled_from([RULES, GRACIOUS]))
-    return context(wanted, observed(*worlds, is_full=full), draw(memories(homes)), rules=rules)
+    wanted = desired(*(homes[name] for name, fate in fates.items() if fate in ("steady", "declared")), frozen=frozen)
+    full = draw(_IS_FULL) if is_full is None else is_full
+    return context(wanted, observed(*worlds, is_full=full), remembered, rules=draw(st.sampled_from(rules)))
+
+
+def _retold(remembered: Memory, story: Story) -> Memory:
+    """The memory with nothing else about the story's environment than what belongs to it."""
+    name, known = story.world.name, dict(remembered.environments)
+    known.pop(name, None)
+    if story.known is not None:
+        known[name] = story.known
+    own = {chef_role_name(name, one) for one in ROLES} | {name}
+    others = {token: one for token, one in remembered.intents.items() if one.environment != name}
+    settled = {key: count for key, count in remembered.settled.items() if key[0] != name}
+    return replace(
+        remembered,
+        environments=known,
+        orphans={item: at for item, at in remembered.orphans.items() if item.name not in own} | dict(story.orphans),
+        settled=settled | {(name, one): count for one, count in story.settled.items()},
+        intents=others | intents(*story.intents),
+        troubles={key: trouble for key, trouble in remembered.troubles.items() if key[0] != name},
+        terminations=(*remembered.terminations, *story.terminations),
+    )
 
 
 @st.composite
