@@ -141,8 +141,8 @@ _LEFT = st.lists(
 _DEPARTED = st.sampled_from([(), (), ("web",), ("web", "worker")])
 _KEPT = st.sampled_from([("web", "worker"), ("web",), ()])
 _HAS_ENVIRONMENT = st.sampled_from([True, True, False])
-_WITNESS = st.sampled_from([""] * 6 + ["tag", "mark", "journal"])  # of a protection that survives the file
-_ENDED = st.sampled_from([None, *AGES])
+_WITNESS = st.sampled_from([""] * 12 + ["tag", "mark", "journal"])  # of a protection that survives the file
+_ENDED = st.sampled_from([None, None, *AGES[:2] * 2, *AGES])
 _BEGAN = st.sampled_from([False, False, True])
 _SIGHTED = st.sampled_from([None, NOW - MINUTE, NOW - HOUR, NOW - HOUR, NOW - HOUR])
 

@@ -6,7 +6,9 @@ from typing import Final, TypeAlias
 from hypothesis import given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
-from reconciler.plan import Context
+from reconciler.model.actions import Action
+from reconciler.model.plan import Plan
+from reconciler.plan import Context, guard, plan
 
 Law: TypeAlias = Callable[[Context], Iterator[object]]
 
@@ -41,3 +43,12 @@ def law(worlds: SearchStrategy[Context], *, least: int) -> Callable[[Law], Calla
         return test
 
     return of
+
+
+def both(context: Context) -> tuple[Plan, Plan]:
+    made = plan(context)
+    return made, guard(made, context)
+
+
+def actions_of(made: Plan) -> list[Action]:
+    return [action for one in made.environments for action in one.actions]
