@@ -4,6 +4,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -70,15 +71,16 @@ def _is_tidy(installation: Installation, wanted: Mapping[tuple[str, str], int]) 
     running = [one for one in installation.launched() if one["state"] in ("pending", "running")]
     if Counter((one["tags"]["Name"], one["image_id"]) for one in running) != wanted:
         return False
-    settings = load(installation.sandbox.settings)
-    chef = PyChefServer(
-        settings=settings.chef, fleet=settings.fleet, clock=SystemClock(), count=lambda _service, _call, _result: None
-    )
     names = sorted(f"{one['tags']['Name']}-{one['instance_id'].removeprefix('i-')}" for one in running)
     environments = {name.split("-")[0] for name, _ in wanted}
-    return (
-        sorted(name for name in chef.clients() if split_node_name(name) is not None) == names
-        and sorted(name for name, node in chef.nodes().items() if node.ohai_time) == names
-        and set(chef.roles()) == {f"{name}-{role}" for name in environments for role in ("web", "worker")}
-        and set(chef.environments()) - {"_default"} == environments
+    settings = load(installation.sandbox.settings)
+    server = PyChefServer(
+        settings=settings.chef, fleet=settings.fleet, clock=SystemClock(), count=lambda _service, _call, _result: None
     )
+    with closing(server) as chef:
+        return (
+            sorted(name for name in chef.clients() if split_node_name(name) is not None) == names
+            and sorted(name for name, node in chef.nodes().items() if node.ohai_time) == names
+            and set(chef.roles()) == {f"{name}-{role}" for name in environments for role in ("web", "worker")}
+            and set(chef.environments()) - {"_default"} == environments
+        )
