@@ -1,5 +1,6 @@
 """kill -9 at random moments, fifty times, of a real daemon against EC2 and Chef over HTTP."""
 
+import gc
 import random
 import threading
 from collections import Counter
@@ -41,6 +42,9 @@ ALWAYS: Final = {("production-web", OLD): 1}
 
 
 @pytest.mark.slow
+# Python before 3.13 leaves a socket open that was reset between its connecting and its handshake, as those of booting
+# nodes are when the daemon is killed.
+@pytest.mark.filterwarnings("ignore:.*ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "seed", [pytest.param(seed, marks=pytest.mark.xdist_group(f"kills-{seed}")) for seed in (20261123, 4711)]
 )
@@ -64,6 +68,7 @@ def test_killed_at_any_moment_it_ends_in_the_right_state_with_no_launch_too_many
                 partial(_is_tidy, installation, wanted), f"kill {number} of seed {seed}: {wanted} and nothing else"
             )
             assert len(installation.launched()) == launches, f"kill {number} of seed {seed}"
+    gc.collect()  # here, where such sockets are expected
 
 
 def _is_tidy(installation: Installation, wanted: Mapping[tuple[str, str], int]) -> bool:
