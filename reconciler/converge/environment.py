@@ -1,6 +1,6 @@
 """One environment's plan, carried out. Its trouble stays its own: it is returned as outcomes, never raised."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, assert_never
@@ -61,27 +61,27 @@ class Converger:
         """Every action of the plan, each with its outcome, in the plan's order.
 
         An unknown outcome ends what the environment has left to ask of the same service: that is in trouble, and the
-        next pass looks first. A failure also ends what depends on it: a role's launches wait for its Chef role.
+        next pass looks first. A failure also ends what depends on it: a role's launches wait for its Chef role, and for
+        the ends of those whose places they take.
         """
         outcomes: list[Outcome] = []
-        without_chef: set[RoleName | None] = set()  # roles that must not launch; None: the whole environment
+        hindrances: dict[RoleName | None, str] = {}  # what a role's launches wait for; None: those of all roles
         in_trouble: set[str] = set()  # "ec2", "chef"
         for group in _groups(plan.actions):
             service = _service(group[0])
             if service in in_trouble:
                 done = [_skipped(action, f"{service} is in trouble; see what came before") for action in group]
-                outcomes.extend(done)
-                without_chef.update(_failed_chef(outcome) for outcome in done if _is_failed_chef(outcome))
             elif self.is_stopping():
-                outcomes.extend(_skipped(action, "the pass ended before it") for action in group)
-            elif (waits_for := _dependency(group[0], without_chef)) is not None:
-                outcomes.extend(_skipped(action, waits_for) for action in group)
+                done = [_skipped(action, "the pass ended before it") for action in group]
+            elif (waits_for := _hindrance(group[0], hindrances)) is not None:
+                done = [_skipped(action, waits_for) for action in group]
             else:
                 done = self._attempt(group, declared)
-                outcomes.extend(done)
                 if any(outcome.result == Result.UNKNOWN for outcome in done):
                     in_trouble.add(service)
-                without_chef.update(_failed_chef(outcome) for outcome in done if _is_failed_chef(outcome))
+            outcomes.extend(done)
+            for outcome in done:
+                hindrances.update(_hinders(outcome))
         return tuple(outcomes)
 
     def _attempt(self, group: Sequence[Action], declared: Environment | None) -> list[Outcome]:
@@ -176,19 +176,24 @@ def _service(action: Action) -> str:
     return "ec2" if isinstance(action, LaunchNodes | ReplayLaunch | ReplaceNode | in_place) else "chef"
 
 
-def _dependency(action: Action, without_chef: set[RoleName | None]) -> str | None:
-    if isinstance(action, LaunchNodes | ReplaceNode | ReplayLaunch) and ({None, action.role} & without_chef):
-        return "its Chef role or environment could not be made"
-    return None
+def _hindrance(action: Action, hindrances: Mapping[RoleName | None, str]) -> str | None:
+    if not isinstance(action, LaunchNodes | ReplaceNode | ReplayLaunch):
+        return None
+    return hindrances.get(None) or hindrances.get(action.role)
 
 
-def _is_failed_chef(outcome: Outcome) -> bool:
-    is_chef = isinstance(outcome.action, EnsureChefEnvironment | EnsureChefRole)
-    return is_chef and outcome.result not in (Result.DONE, Result.UNCHANGED)
-
-
-def _failed_chef(outcome: Outcome) -> RoleName | None:
-    return outcome.action.role if isinstance(outcome.action, EnsureChefRole) else None
+def _hinders(outcome: Outcome) -> Mapping[RoleName | None, str]:
+    """Whose launches this keeps waiting, and why."""
+    if outcome.result in (Result.DONE, Result.UNCHANGED):
+        return {}
+    match outcome.action:
+        case EnsureChefEnvironment():
+            return {None: "its Chef environment could not be made"}
+        case EnsureChefRole(role=role):
+            return {role: "its Chef role could not be made"}
+        case TerminateNode(role=role, node=node):
+            return {role: f"{node} could not be ended, and keeps its place"}
+    return {}
 
 
 def _changed(changed: bool) -> tuple[Result, str]:  # noqa: FBT001  the answer of a port, passed straight on

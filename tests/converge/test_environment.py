@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from reconciler.errors import Conflict, Denied, Refused, Transient
+from reconciler.errors import Conflict, Denied, Refused, Throttled, Transient
 from reconciler.model import tags
 from reconciler.model.actions import (
     Action,
@@ -175,7 +175,7 @@ def test_a_refusal_ends_only_what_depends_on_it(outside: Outside) -> None:
     )
     assert results(outcomes) == [Result.REFUSED, Result.DONE, Result.SKIPPED, Result.DONE]
     assert (outcomes[0].needs_person, outcomes[0].remedy) == (True, "grant them")
-    assert outcomes[2].message == "its Chef role or environment could not be made"
+    assert outcomes[2].message == "its Chef role could not be made"
     assert [one.role for one in outside.cloud.alive()] == ["worker"]
 
 
@@ -194,6 +194,22 @@ def test_a_replay_waits_for_its_chef_role_too(outside: Outside) -> None:
     outcomes = outside.converge(chef_role(), replay(outside.intents()[0]))
     assert results(outcomes) == [Result.REFUSED, Result.SKIPPED]
     assert outside.states() == [IntentState.OPEN]
+
+
+def test_nobody_comes_in_the_place_of_one_that_ec2_does_not_end(outside: Outside) -> None:
+    (one,) = outside.running(1)
+    outside.cloud.protect(one)
+    outcomes = outside.converge(terminate(one), launch(("subnet-a", 1)), launch(("subnet-a", 1), of="worker"))
+    assert results(outcomes) == [Result.REFUSED, Result.SKIPPED, Result.DONE]
+    assert outcomes[1].message.endswith("could not be ended, and keeps its place")
+    assert [node.role for node in outside.cloud.alive()] == ["web", "worker"]
+
+
+def test_nobody_comes_in_the_place_of_one_whose_end_was_not_let_through(outside: Outside) -> None:
+    (one,) = outside.running(1)
+    outside.cloud.fail("TerminateInstances", Throttled("slow down"))
+    assert results(outside.converge(terminate(one), launch(("subnet-a", 1)))) == [Result.SKIPPED] * 2
+    assert len(outside.cloud.alive()) == 1
 
 
 def test_removals_do_not_wait_for_chef(outside: Outside) -> None:

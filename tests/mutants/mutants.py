@@ -320,6 +320,14 @@ MUTANTS: Final = (
         caught_by=("tests/reconcile/test_sleep_and_stop.py", "-k", "no_second_fleet"),
     ),
     Mutant(
+        name="refused-place-is-free",
+        bug="fills the place of a failed node that EC2 refuses to end, and so runs more with every one that fails",
+        file="converge/environment.py",
+        good='            return {role: f"{node} could not be ended, and keeps its place"}\n',
+        bad="            return {}\n",
+        caught_by=("tests/reconcile/test_promises.py", "-k", "does_not_end_keeps_its_place"),
+    ),
+    Mutant(
         name="excess-is-the-extra-one",
         bug="takes a node that a commit lowered for the extra one of a replacement: it goes as replaced, past every hold",
         file="plan/leaving.py",

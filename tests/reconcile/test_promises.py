@@ -194,14 +194,16 @@ def test_the_only_environment_goes_by_its_commit_like_any_other(world: World) ->
 # --- run more than was declared -------------------------------------------------------------------------------------
 
 
-def test_failed_nodes_that_ec2_does_not_end_come_on_top_and_get_no_company_once_the_breaker_is_open(
-    world: World,
-) -> None:
-    """The exception that README names."""
+def test_a_failed_node_that_ec2_does_not_end_keeps_its_place_and_the_others_go_on(world: World) -> None:
     world.commit(production=PRODUCTION, checkout=CHECKOUT)
     world.reconcile()
+    failing = world.alive("checkout", "web")[0].instance_id
+    world.cloud.protect(failing)
     for _ in range(20):
-        world.cloud.protect(*(one.instance_id for one in world.alive("checkout", "web")))
         world.clock.advance(300)
+        for instance in world.cloud.alive():
+            if instance.instance_id != failing:
+                world.boot_one(instance)
         world.reconcile()
-    assert len(world.alive("checkout", "web")) == 3
+    assert [one.instance_id for one in world.alive("checkout", "web")] == [failing]
+    assert world.counts() == WHOLE

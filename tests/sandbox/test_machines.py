@@ -91,9 +91,13 @@ def test_a_foreign_machine_is_refused_and_stops(sandbox: Sandbox, daemon: HalfDa
     assert daemon.chef.clients() == before
 
 
-def test_a_machine_with_other_user_data_does_nothing(sandbox: Sandbox, daemon: HalfDaemon) -> None:
-    daemon.launch(user_data="#!/bin/sh\ntouch /tmp/never\n")
+def test_a_machine_with_other_user_data_does_nothing(sandbox: Sandbox, daemon: HalfDaemon, tmp_path: Path) -> None:
+    """No script runs on the computer of whoever tries it out."""
+    before = daemon.chef.clients()
+    daemon.launch(user_data=f"#!/bin/sh\ntouch {tmp_path / 'never'}\n")
     wait_for(sandbox, idle=1)
+    assert not (tmp_path / "never").exists()
+    assert (daemon.refused, daemon.chef.clients()) == ({}, before)
 
 
 def test_a_terminated_machine_stops(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def heal(world: SimulatedWorld) -> None:
     cloud.quota = None
     cloud.visibility_lag_s = cloud.pending_s = cloud.shutting_down_s = 0
     world.show_all()
+    world.protect_none()
     cloud.partial_s.clear()
     cloud.lag_s.clear()
     world.chef.search_lag = False

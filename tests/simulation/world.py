@@ -294,6 +294,10 @@ class SimulatedWorld:
         self.cloud.start_by_hand(instance.instance_id)
         self.ledger.machines[instance.instance_id].stopped_at = None
 
+    def protect_none(self) -> None:
+        """EC2 terminates every instance again."""
+        self.cloud.protect(*self.ledger.machines, on=False)
+
     def retag_by_hand(self, instance: Instance, changes: Mapping[str, str | None]) -> None:
         self.cloud.retag(instance.instance_id, changes)
         self.ledger.machines[instance.instance_id].was_retagged = True

@@ -28,8 +28,8 @@ def launch_is_declared(deed: Deed, scene: Scene) -> Iterator[str]:
 
 
 def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
-    """After a launch: no more than declared, stopped ones included, one extra while something drifted serves, and those
-    that failed."""
+    """After a launch: no more than declared, those included that are stopped or failed; one extra while something
+    drifted serves, and one in quarantine."""
     if not isinstance(deed, Launch) or not deed.made:
         return
     environment, role = _place(deed)
@@ -43,8 +43,8 @@ def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
     ]
     failed = [one for one in living if not scene.is_known_ready(one) and scene.has_failed(one)]
     drifted = [one for one in living if scene.is_drifted(one, shape)]
-    allowed = shape.count + (1 if drifted else 0)
-    if len(living) - len(failed) > allowed:
+    in_quarantine = 1 if failed and scene.rules.quarantine else 0
+    if len(living) > shape.count + (1 if drifted else 0) + in_quarantine:
         yield (
             f"{environment}/{role} wants {shape.count} ({len(drifted)} drifted) and has "
             f"{[one.instance_id for one in living]} ({len(failed)} failed) after {deed.made}"

@@ -35,6 +35,35 @@ class HandStop(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class HandStopRole(Step):
+    """All of them, for an hour or for good."""
+
+    node: int = below(8)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        if (instance := _node(world, self.node)) is None:
+            return
+        for one in world.living():
+            if (one.environment, one.role) == (instance.environment, instance.role):
+                world.stop_by_hand(one)
+
+
+@dataclass(frozen=True, slots=True)
+class HandProtect(Step):
+    """EC2 ends it no more, as for one that somebody wants to look at, or all again."""
+
+    node: int = below(8)
+    on: int = below(3)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        unready = [one for one in world.living() if world.ledger.machines[one.instance_id].ready_at is None]
+        if self.on and (instance := choose(unready, self.node) or _node(world, self.node)) is not None:
+            world.cloud.protect(instance.instance_id)
+        else:
+            world.protect_none()
+
+
+@dataclass(frozen=True, slots=True)
 class HandStart(Step):
     node: int = below(8)
 
