@@ -45,6 +45,7 @@ class Terms:
     default_ttl_h: int = 0  # 0: none
     has_policy: bool = False
     removes_files: bool = False
+    begins_with: int = 0  # environments that are there and ready when the first step is taken
 
 
 def settings(terms: Terms) -> Settings:

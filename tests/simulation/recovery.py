@@ -29,6 +29,7 @@ def heal(world: SimulatedWorld) -> None:
     cloud.visibility_lag_s = cloud.pending_s = cloud.shutting_down_s = 0
     world.show_all()
     world.protect_none()
+    world.unlucky = 0
     cloud.partial_s.clear()
     cloud.lag_s.clear()
     world.chef.search_lag = False

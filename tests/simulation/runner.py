@@ -17,6 +17,7 @@ STEPS_LEAST, STEPS_MOST = 10, 60
 GRACES_S = (300, 300, 60, 0)
 QUARANTINES_S = (0, 0, 3600)
 DEFAULT_TTLS_H = (0, 0, 0, 2)
+BEGINNINGS = (0, 1, 2, 3)
 TRIES = 400  # of shrinking
 
 
@@ -39,6 +40,7 @@ class Script:
                 default_ttl_h=random.choice(DEFAULT_TTLS_H),
                 has_policy=random.choice((False, True)),
                 removes_files=random.choice((False, True)),
+                begins_with=random.choice(BEGINNINGS),
             ),
             steps=tuple(draw_all(random, random.randint(STEPS_LEAST, STEPS_MOST))),
         )

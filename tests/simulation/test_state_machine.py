@@ -23,6 +23,7 @@ class Fleet(RuleBasedStateMachine):
             default_ttl_h=st.sampled_from([0, 2]),
             has_policy=st.booleans(),
             removes_files=st.booleans(),
+            begins_with=st.integers(0, 3),
         )
     )
     def begin(self, terms: Terms) -> None:

@@ -22,11 +22,13 @@ from tests.simulation.invariants import Violation
 from tests.simulation.journal import SimulatedJournal
 from tests.simulation.ledger import Ledger
 from tests.simulation.scene import Scene
-from tests.simulation.specs import Files, paths
+from tests.simulation.specs import ROLES, STEMS, File, Files, RoleShape, paths
 from tests.simulation.wire import Crash, Exchange, Line
 from tests.simulation.witness import Witness
 
 EVERYTHING = Scope(environments=None, because="simulation")
+
+BEGINNING, BEGINNING_S = 8, 61  # passes, until all that was there before the first step is ready
 
 
 @dataclass(slots=True)
@@ -47,6 +49,8 @@ class SimulatedWorld:
     daemon: daemons.Daemon = field(init=False)
     other: daemons.Daemon | None = None  # a second one, that should not be there
     settings: Settings = field(init=False)
+    unlucky: int = 0  # so many of the next newcomers fail their first Chef run
+    are_unlucky_kept: bool = False  # somebody looks at them, and lets EC2 end none
     to_delete: set[str] = field(default_factory=set)  # restored by the person, only to be deleted again
 
     def __post_init__(self) -> None:
@@ -61,6 +65,15 @@ class SimulatedWorld:
         self.settings = daemons.settings(self.terms)
         self.commit({})
         self.daemon = self._start(self._new_journal())
+        if self.terms.begins_with:
+            self._bring_up(STEMS[: self.terms.begins_with])
+
+    def _bring_up(self, stems: Sequence[str]) -> None:
+        self.commit({stem: File(roles={ROLES[0]: RoleShape(count=3), ROLES[1]: RoleShape(count=2)}) for stem in stems})
+        for _ in range(BEGINNING):
+            self.reconcile()
+            self.clock.advance(BEGINNING_S)
+            self.boot()
 
     # --- daemons ------------------------------------------------------------------------------------------------------
 
@@ -249,8 +262,14 @@ class SimulatedWorld:
         """Every machine that runs does what its first-boot script has left to do."""
         for instance in self.living():
             machine = self.ledger.machines[instance.instance_id]
-            if instance.state is InstanceState.RUNNING and machine.ready_at is None and not machine.never_boots:
-                self.boot_one(instance, ok=ok)
+            if instance.state is not InstanceState.RUNNING or machine.ready_at is not None or machine.never_boots:
+                continue
+            is_unlucky = self.unlucky > 0 and not machine.reported_failure
+            if is_unlucky:
+                self.unlucky -= 1
+                if self.are_unlucky_kept:
+                    self.cloud.protect(instance.instance_id)
+            self.boot_one(instance, ok=ok and not is_unlucky)
 
     def boot_one(self, instance: Instance, *, ok: bool) -> None:
         machine = self.ledger.machines[instance.instance_id]

@@ -58,8 +58,9 @@ class Delete(Step):
     stem: int = below(len(STEMS))
 
     def apply(self, world: SimulatedWorld) -> None:
-        if STEMS[self.stem] in world.files:
-            world.commit({stem: file for stem, file in world.files.items() if stem != STEMS[self.stem]})
+        gone = existing(world, self.stem)
+        if gone in world.files:
+            world.commit({stem: file for stem, file in world.files.items() if stem != gone})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Rename(Step):
 
     def apply(self, world: SimulatedWorld) -> None:
         files = dict(world.files)
-        file = files.pop(STEMS[self.stem], None)
+        file = files.pop(existing(world, self.stem), None)
         if file is not None and STEMS[self.to] not in files:
             world.commit({**files, STEMS[self.to]: file})
 
@@ -81,7 +82,7 @@ class Park(Step):
     stem: int = below(len(STEMS))
 
     def apply(self, world: SimulatedWorld) -> None:
-        change(world, STEMS[self.stem], lambda file: replace(file, is_parked=not file.is_parked))
+        change(world, existing(world, self.stem), lambda file: replace(file, is_parked=not file.is_parked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,11 @@ class ChangeEnding(Step):
     stem: int = below(len(STEMS))
 
     def apply(self, world: SimulatedWorld) -> None:
-        change(world, STEMS[self.stem], lambda file: replace(file, ending="yaml" if file.ending == "yml" else "yml"))
+        change(
+            world,
+            existing(world, self.stem),
+            lambda file: replace(file, ending="yaml" if file.ending == "yml" else "yml"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,7 @@ def reshape(world: SimulatedWorld, stem: int, role: int, **changes: int) -> None
             return file
         return replace(file, roles={**file.roles, name: replace(file.roles[name], **changes)})
 
-    change(world, STEMS[stem], edit)
+    change(world, existing(world, stem), edit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ class AddRole(Step):
     def apply(self, world: SimulatedWorld) -> None:
         change(
             world,
-            STEMS[self.stem],
+            existing(world, self.stem),
             lambda file: replace(file, roles={ROLES[self.role]: RoleShape(), **file.roles}),
         )
 
@@ -150,7 +155,7 @@ class RemoveRole(Step):
         gone = ROLES[self.role]
         change(
             world,
-            STEMS[self.stem],
+            existing(world, self.stem),
             lambda file: replace(file, roles={name: shape for name, shape in file.roles.items() if name != gone}),
         )
 
@@ -161,7 +166,7 @@ class Protect(Step):
     on: int = below(2)
 
     def apply(self, world: SimulatedWorld) -> None:
-        change(world, STEMS[self.stem], lambda file: replace(file, protected=bool(self.on)))
+        change(world, existing(world, self.stem), lambda file: replace(file, protected=bool(self.on)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +175,7 @@ class SuspendInFile(Step):
     on: int = below(2)
 
     def apply(self, world: SimulatedWorld) -> None:
-        change(world, STEMS[self.stem], lambda file: replace(file, suspend=bool(self.on)))
+        change(world, existing(world, self.stem), lambda file: replace(file, suspend=bool(self.on)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +186,7 @@ class ChangeBranch(Step):
     branch: int = below(3)
 
     def apply(self, world: SimulatedWorld) -> None:
-        change(world, STEMS[self.stem], lambda file: replace(file, branch=self.branch))
+        change(world, existing(world, self.stem), lambda file: replace(file, branch=self.branch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +226,7 @@ class Damage(Step):
     how: int = below(len(DAMAGE))
 
     def apply(self, world: SimulatedWorld) -> None:
-        stem = STEMS[self.stem]
+        stem = existing(world, self.stem)
         if stem not in world.files or world.files[stem].damage is not None:
             return
         with world.nothing_changes_but(stem):
@@ -233,7 +238,7 @@ class Mend(Step):
     stem: int = below(len(STEMS))
 
     def apply(self, world: SimulatedWorld) -> None:
-        change(world, STEMS[self.stem], mended)
+        change(world, existing(world, self.stem), mended)
 
 
 @dataclass(frozen=True, slots=True)

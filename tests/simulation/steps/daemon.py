@@ -6,6 +6,7 @@ from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import InstanceState
 from reconciler.model.passes import Scope
 from tests.simulation.specs import STEMS
+from tests.simulation.steps.commits import existing
 from tests.simulation.steps.step import Step, below, choose
 from tests.simulation.world import SimulatedWorld
 
@@ -32,7 +33,7 @@ class ScopedPass(Step):
     stem: int = below(len(STEMS))
 
     def apply(self, world: SimulatedWorld) -> None:
-        names = frozenset({EnvironmentName(STEMS[self.stem])})
+        names = frozenset({EnvironmentName(existing(world, self.stem))})
         world.reconcile(Scope(environments=names, because="simulation"))
 
 
@@ -90,6 +91,17 @@ class FailFirstRun(Step):
         chosen = choose(young, self.node)
         if chosen is not None:
             world.boot_one(chosen, ok=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FailNewcomers(Step):
+    """The next ones fail as they boot, whenever they come; somebody may want to look at them."""
+
+    number: int = below(6)
+    are_kept: int = below(2)
+
+    def apply(self, world: SimulatedWorld) -> None:
+        world.unlucky, world.are_unlucky_kept = self.number, bool(self.are_kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,14 +50,13 @@ class HandStopRole(Step):
 
 @dataclass(frozen=True, slots=True)
 class HandProtect(Step):
-    """EC2 ends it no more, as for one that somebody wants to look at, or all again."""
+    """EC2 ends it no more, or all again."""
 
     node: int = below(8)
     on: int = below(3)
 
     def apply(self, world: SimulatedWorld) -> None:
-        unready = [one for one in world.living() if world.ledger.machines[one.instance_id].ready_at is None]
-        if self.on and (instance := choose(unready, self.node) or _node(world, self.node)) is not None:
+        if self.on and (instance := _node(world, self.node)) is not None:
             world.cloud.protect(instance.instance_id)
         else:
             world.protect_none()
