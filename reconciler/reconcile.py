@@ -170,13 +170,21 @@ class Reconciler:
         if memory.looked_at is None or look.at - memory.looked_at >= BLIND_LEAST:
             look.facts.append(Looked())
         if look.facts:
-            self._ports.journal.record(look.at, *look.facts)
+            self._record(look)
         self._observer.accept(desired)
         if may_write:
             self._keep_claim(replace(decision.claims.own, applied=desired.revision), decision.claims.standing)
             if self._marked != desired.revision:
                 self._ports.repository.mark_applied(desired.revision)
                 self._marked = desired.revision
+
+    def _record(self, look: Look) -> None:
+        """Where nobody knows whether it is durable, registrations wait too: what they go by may be outdated."""
+        try:
+            self._ports.journal.record(look.at, *look.facts)
+        except HivequeenError as error:
+            self._may_not_write = error.message
+            raise
 
     def _keep_claim(self, own: Claim, standing: Claim | None) -> None:
         """Written only on change."""

@@ -163,7 +163,11 @@ def _read_generated(
     live_images: Mapping[ChefName, set[ImageId]],
 ) -> None:
     """Roles and environments: what the searches show, put right by what is asked by name."""
-    ending = {name for name in memory.environments if name not in desired.names and (names is None or name in names)}
+    ending = {
+        name
+        for name, known in memory.environments.items()
+        if (name not in desired.names or known.ending is not None) and (names is None or name in names)
+    }
     # What an ending environment has left must not depend on what we remember of it: a role that never held a node
     # would be overlooked, and the teardown called done.
     roles = dict(chef.roles()) if names is None or ending else {}
@@ -178,6 +182,7 @@ def _read_generated(
     if names is None:
         for declared in desired.environments.values():
             role_names[declared.name] |= _in_doubt(declared, roles, live_images) | _missing(declared, roles)
+            role_names[declared.name] |= _surplus(declared, roles)
             if declared.chef_environment_name not in environments:
                 environment_names[declared.name] = {declared.chef_environment_name}
     for name in {one for asked in role_names.values() for one in asked}:
@@ -225,6 +230,15 @@ def _in_doubt(
 def _missing(declared: Environment, found: Collection[str]) -> set[ChefName]:
     """Roles that the search lacks: before one is made it must be certain that nobody else's stands there."""
     return {chef_role_name(declared.name, role) for role in declared.roles} - {ChefName(name) for name in found}
+
+
+def _surplus(declared: Environment, found: Mapping[str, ChefRole]) -> set[ChefName]:
+    """Roles with a mark that it declares no more: they are to go, if they are still ours."""
+    marked = {name for name, role in found.items() if Ownership.read(role.default_attributes) is not None}
+    parts = {name: split_chef_role_name(name) for name in marked}
+    return {
+        ChefName(name) for name, at in parts.items() if at and at[0] == declared.name and at[1] not in declared.roles
+    }
 
 
 def _live_images(instances: Mapping[InstanceId, Instance]) -> Mapping[ChefName, set[ImageId]]:

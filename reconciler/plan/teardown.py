@@ -51,7 +51,7 @@ def tear_down(
     reason = reason or Reason(rule="teardown", detail=ending.why, revision=ending.revision)
     plan = _remove_all(observed, Cause.TEARDOWN, reason, context)
     facts.extend(_noted(known, ending))
-    if _is_bare(observed, context):
+    if _is_bare(observed, context) and _was_read_by_name(known, context):
         plan.actions.extend(remove_generated(context.rules.fleet, observed, reason))
     # Begun with its first action, so that no teardown gets past the limits by beginning with nothing.
     begins = not has_begun and bool(plan.actions)
@@ -109,6 +109,12 @@ def _remove_all(observed: ObservedEnvironment, cause: Cause, reason: Reason, con
 def _is_bare(observed: ObservedEnvironment, context: Context) -> bool:
     """No node is left, and none may show any more: its generated Chef objects are all there is."""
     return not (observed.nodes or observed.departed or observed.name in context.open_intents)
+
+
+def _was_read_by_name(known: KnownEnvironment, context: Context) -> bool:
+    """What Chef holds of it: a search may show what is somebody else's by now as ours. Of one whose file is still there
+    this begins when its ending is remembered."""
+    return known.ending is not None or known.name not in context.desired.names
 
 
 def _undeclared(name: EnvironmentName, plan: RolePlan, facts: Sequence[Fact]) -> EnvironmentPlan:

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 import pytest
 
+from reconciler.adapters.journal import SqliteJournal
 from reconciler.errors import Denied, Transient
 from reconciler.model import tags
 from reconciler.model.desired import Json
-from reconciler.model.names import ChefName
+from reconciler.model.facts import Fact
+from reconciler.model.names import ChefName, EnvironmentName
 from reconciler.model.observed import ChefEnvironment, ChefRole
 from reconciler.settings import TeardownSettings
 from tests.reconcile.world import CHECKOUT, PRODUCTION, World
@@ -37,6 +40,76 @@ def test_a_stale_search_overwrites_no_chef_role_that_somebody_else_made_since(wo
     world.commit(checkout=CHECKOUT)
     world.reconcile()
     assert world.chef.stored_roles["checkout-web"].run_list == ("recipe[theirs]",)
+
+
+def lag_behind(world: World) -> None:
+    """From now on searches show Chef as it is now."""
+    world.chef.index()
+    world.chef.search_lag = True
+
+
+def test_a_stale_search_ends_no_chef_environment_that_is_somebody_elses_by_the_time_it_expires(world: World) -> None:
+    world.change_settings(teardown=TeardownSettings(grace_s=0))
+    world.commit(production=PRODUCTION, checkout=CHECKOUT + "ttl: 2h\n")
+    world.settle()
+    lag_behind(world)
+    world.chef.put_environment(ChefEnvironment(name=ChefName("checkout"), default_attributes=THEIRS))
+    world.spend(passes=40, seconds=300)
+    assert world.counts() == {"production/web": 4, "production/worker": 2}
+    assert world.chef.stored_environments["checkout"].default_attributes == THEIRS
+    assert "checkout-web" not in world.chef.stored_roles
+
+
+def test_nor_one_that_never_held_a_node(world: World) -> None:
+    world.change_settings(teardown=TeardownSettings(grace_s=0))
+    world.commit(production=PRODUCTION, checkout=CHECKOUT.replace("count: 1", "count: 0") + "ttl: 2h\n")
+    world.settle()
+    lag_behind(world)
+    world.chef.put_environment(ChefEnvironment(name=ChefName("checkout"), default_attributes=THEIRS))
+    world.spend(passes=40, seconds=300)
+    assert world.chef.stored_environments["checkout"].default_attributes == THEIRS
+    assert "checkout-web" not in world.chef.stored_roles
+
+
+def test_a_stale_search_ends_no_chef_role_that_is_somebody_elses_by_the_time_it_is_declared_no_more(
+    world: World,
+) -> None:
+    world.commit(production=PRODUCTION, checkout=CHECKOUT)
+    world.settle()
+    lag_behind(world)
+    theirs = ChefRole(name=ChefName("checkout-worker"), run_list=("recipe[theirs]",), default_attributes=THEIRS)
+    world.chef.put_role(theirs)
+    world.commit(checkout=CHECKOUT.replace("worker: {count: 1}", "worker: null"))
+    world.spend(passes=10, seconds=300)
+    assert world.chef.stored_roles["checkout-worker"].run_list == ("recipe[theirs]",)
+
+
+class MuteJournal(SqliteJournal):
+    """Its answer to one write is lost."""
+
+    is_mute = False
+
+    def record(self, now: datetime, *facts: Fact) -> None:
+        super().record(now, *facts)
+        if self.is_mute:
+            self.is_mute = False
+            raise Transient("the disk did not answer")
+
+
+def test_nobody_registers_while_it_is_not_known_which_revision_is_applied(world: World) -> None:
+    world.close()
+    world.open_journal = MuteJournal
+    world.restart()
+    world.commit(production=PRODUCTION, checkout=CHECKOUT)
+    world.settle()
+    assert isinstance(world.journal, MuteJournal)
+    world.commit(checkout="roles: [")
+    world.journal.is_mute = True
+    world.reconcile()
+    assert world.reconciler.may_write() == "the disk did not answer"
+    world.reconcile()
+    assert world.reconciler.may_write() is None
+    assert world.reconciler.chef_environment(EnvironmentName("checkout")) is None
 
 
 @pytest.mark.parametrize("missing", ["subnet", "security_groups"])

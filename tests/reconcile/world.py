@@ -3,7 +3,7 @@
 Only the journal is real, for nothing is easier than SQLite. Time stands still until a test moves it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -85,6 +85,7 @@ class World:
     user_data: str = "#!/bin/sh\n"
     tokens: int = 0
     cloud: FakeCloud = field(init=False)
+    open_journal: Callable[[str], SqliteJournal] = SqliteJournal
     journal: SqliteJournal = field(init=False)
     reconciler: Reconciler = field(init=False)
 
@@ -96,7 +97,7 @@ class World:
 
     def restart(self) -> None:
         """A new process on the same journal."""
-        self.journal = SqliteJournal(f"sqlite:///{self.directory / 'state.db'}")
+        self.journal = self.open_journal(f"sqlite:///{self.directory / 'state.db'}")
         self.reconciler = Reconciler(
             ports=Ports(
                 clock=self.clock, repository=self.repository, cloud=self.cloud, chef=self.chef, journal=self.journal

@@ -63,7 +63,9 @@ def register(instance: Instance, account: str, enrollment: Enrollment) -> dict[s
 
 
 def run_chef(given: dict[str, str], chef: FakeChefServer, clock: FakeClock) -> None:
-    """A successful run saves the node, with the key that only the node has."""
+    """A successful run saves the node, with the key that only the node has: once its client is gone, it is refused."""
+    if given["node_name"] not in chef.stored_clients:
+        return
     chef.save_node(
         given["node_name"],
         chef_environment=given["chef_environment"],
