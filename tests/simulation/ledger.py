@@ -59,6 +59,7 @@ class Ledger:
     revisions: dict[RevisionId, Files] = field(default_factory=dict)
     parents: dict[RevisionId, RevisionId | None] = field(default_factory=dict)
     applied: RevisionId | None = None  # by whichever daemon owns the fleet
+    applied_at: datetime | None = None
     told: dict[str, RevisionId] = field(default_factory=dict)  # by installation: what its journal says was applied
     hidden_since: dict[InstanceId, datetime] = field(default_factory=dict)  # EC2 denies that it exists
     declared_before: dict[tuple[str, str], int] = field(default_factory=dict)  # the most that was ever asked for
@@ -145,6 +146,7 @@ class Ledger:
         before = self.desired
         living = self.living_at(revision, at)
         self.applied = self.told[installation] = revision
+        self.applied_at = at
         for name, wanted in self.desired.items():
             self.ending_since.pop(name, None)
             if name in living:

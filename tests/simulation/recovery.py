@@ -126,7 +126,7 @@ def wrong(world: SimulatedWorld) -> Iterator[str]:
 
 def _left_files(world: SimulatedWorld, living: Collection[str]) -> Iterator[str]:
     """The daemon takes out what has expired, but for what another extends."""
-    extended = {file.parent for file in world.files.values()}
+    extended = {file.parent for file in world.files.values() if not file.is_parked}
     for stem, file in world.files.items():
         if stem not in living and stem not in extended:
             yield f"{file.path(stem)} is left in the repository"

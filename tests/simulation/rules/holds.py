@@ -95,7 +95,8 @@ def files_are_kept(deed: Deed, scene: Scene) -> Iterator[str]:
     living = [one.instance_id for one in scene.ledger.machines.values() if one.environment == stem and _lives(one)]
     if living:
         yield f"{deed.path} is removed, and {living} live"
-    if heirs := [other for other, file in files.items() if file.parent == stem and file.damage is None]:
+    heirs = [one for one, file in files.items() if file.parent == stem and file.damage is None and not file.is_parked]
+    if heirs:
         yield f"{deed.path} is removed, and {heirs} extend it"
 
 

@@ -93,8 +93,17 @@ def environments_per_hour(deed: Deed, scene: Scene) -> Iterator[str]:
     limit = max(scene.rules.environments_least, int(scene.rules.environments_share * len(known) + 1e-6))
     if len(lately | new) > limit:
         yield f"{sorted(new)} begin to go, {sorted(lately)} did within an hour, the limit is {limit}"
-    if not ledger.desired and len(ledger.protected.keys() & _living(scene) | new) > 1:
+    new -= _began_before(scene)  # let through under a revision that declared something, though a crash came first
+    if new and not ledger.desired and len(ledger.protected.keys() & _living(scene) | new) > 1:
         yield f"{sorted(new)} go, and the revision declares nothing"
+
+
+def _began_before(scene: Scene) -> set[str]:
+    """Teardowns that the journal held before the applied revision was."""
+    known, applied_at = scene.journal.memory.environments.values(), scene.ledger.applied_at
+    if applied_at is None:
+        return set()
+    return {one.name for one in known if one.teardown_began_at is not None and one.teardown_began_at < applied_at}
 
 
 def _living(scene: Scene) -> set[str]:

@@ -90,7 +90,7 @@ def power_follows_schedule(deed: Deed, scene: Scene) -> Iterator[str]:
             yield f"{instance_id}: {deed.operation}, and {machine.environment} has no schedule"
         elif deed.operation == "stop" and not scene.is_asleep(machine.environment):
             yield f"{instance_id} is stopped, and {machine.environment} is awake"
-        elif deed.operation == "stop" and machine.ready_at is None:
+        elif deed.operation == "stop" and machine.ready_at is None and tags.READY not in dict(machine.parameters.tags):
             yield f"{instance_id} is stopped before it was ever ready"
         elif deed.operation == "start" and all(
             is_asleep(wanted.schedule, moment) for moment in (scene.now, scene.now - PASS_MOST)
