@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from reconciler.model.actions import ReplaceNode, TerminateNode
-from reconciler.model.memory import Cause, Removal
+from reconciler.model.memory import Cause, EndingCause, Removal
 from reconciler.model.names import EnvironmentName
 from reconciler.model.observed import Phase
 from reconciler.model.plan import Blocked, EnvironmentPlan, Guard, Plan
@@ -87,13 +87,25 @@ def _over_limit(beginning: Mapping[EnvironmentName, EnvironmentPlan], context: C
         and context.now - one.at < PRUNE_WINDOW
     }
     limit = _limit(context.rules.environments_least, context.rules.environments_share, len(fleet))
-    if len(lately | set(beginning)) <= limit:
+    if len(lately | set(beginning) | _postponed(context)) <= limit:
         return None
     names = ", ".join(sorted(beginning))
     return (
         Guard.PRUNE_ENVIRONMENTS,
         f"{len(beginning)} of {len(fleet)} environments would go ({names}), {len(lately)} went in the last hour, the limit is {limit}",
     )
+
+
+def _postponed(context: Context) -> set[EnvironmentName]:
+    """Over, and frozen: that its file broke must not let the others through."""
+    return {
+        name
+        for name in context.desired.frozen
+        if (known := context.memory.environments.get(name)) is not None
+        and known.ending is not None
+        and known.ending.cause is EndingCause.EXPIRED
+        and known.teardown_began_at is None
+    }
 
 
 def _limit(least: int, share: float, total: int) -> int:

@@ -84,6 +84,19 @@ def test_a_stale_search_ends_no_chef_role_that_is_somebody_elses_by_the_time_it_
     assert world.chef.stored_roles["checkout-worker"].run_list == ("recipe[theirs]",)
 
 
+def test_a_file_that_breaks_lets_nobody_through_a_limit_that_held_them_together(world: World) -> None:
+    world.change_settings(teardown=TeardownSettings(grace_s=0))
+    short = dict.fromkeys(("one", "two", "three", "four"), CHECKOUT + "ttl: 2h\n")
+    world.commit(production=PRODUCTION, **short)
+    world.settle()
+    world.spend(passes=40, seconds=300)
+    before = world.counts()
+    assert len(before) == 2 + 2 * 4
+    world.commit(four="roles: [")
+    world.spend(passes=10, seconds=300)
+    assert world.counts() == before
+
+
 class MuteJournal(SqliteJournal):
     """Its answer to one write is lost."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from reconciler.model.facts import EnvironmentEnding, Fact, RevisionApplied
+from reconciler.model.facts import EndingCancelled, EnvironmentEnding, Fact, RevisionApplied
 from reconciler.model.memory import EndingCause, LaunchParameters, Removal
 from reconciler.model.names import InstanceId, RevisionId
 from tests.simulation.specs import Declared, Files, Frozen, declared, paths
@@ -54,6 +54,7 @@ class Ledger:
     has_policy: bool = False
     tip: RevisionId | None = None  # upstream
     committed_at: dict[RevisionId, datetime] = field(default_factory=dict)
+    was_over: set[str] = field(default_factory=set)  # when its file went
     over: dict[str, datetime] = field(default_factory=dict)  # a daemon noted that their time is over
     allowed_before: dict[tuple[str, str], int] = field(default_factory=dict)  # the most asked for within the policy
     revisions: dict[RevisionId, Files] = field(default_factory=dict)
@@ -131,6 +132,8 @@ class Ledger:
                 self.apply(revision, at, installation)
             case EnvironmentEnding(environment=name, cause=EndingCause.EXPIRED):
                 self.over.setdefault(name, at)
+            case EndingCancelled(environment=name):  # renewed, or protected by a tag
+                self.over.pop(name, None)
 
     def ends_since(self, name: str) -> datetime | None:
         """When it became known that it is to go: without its file, or with its time over."""
@@ -148,8 +151,11 @@ class Ledger:
         self.applied = self.told[installation] = revision
         self.applied_at = at
         for name, wanted in self.desired.items():
-            self.ending_since.pop(name, None)
-            if name in living:
+            ending_since = self.ending_since.pop(name, None)
+            if name in self.was_over and name not in living and ending_since is not None:
+                self.over[name] = ending_since  # it came back, and its time is still over
+            self.was_over.discard(name)
+            if isinstance(living.get(name), Declared):  # while it is frozen its end goes neither on nor back
                 self.over.pop(name, None)
                 self.under_way.discard(name)
             if isinstance(wanted, Declared):
@@ -160,6 +166,7 @@ class Ledger:
                     if not self.is_against_policy(wanted):
                         self.allowed_before[key] = max(shape.count, self.allowed_before.get(key, 0))
         for name in set(before) - set(self.desired):
+            self.was_over |= {name} & self.over.keys()
             self.ending_since.setdefault(name, self.over.pop(name, at))  # its time may have been over before
 
     def is_against_policy(self, wanted: Declared) -> bool:

@@ -9,7 +9,7 @@ from reconciler.model import tags
 from reconciler.model.memory import Cause, LaunchParameters
 from reconciler.model.names import InstanceId, split_chef_role_name, split_node_name
 from reconciler.model.observed import Instance, Ownership
-from reconciler.model.rules import UNSEEN_GRACE, Rules
+from reconciler.model.rules import NOT_FOUND_PROOF, UNSEEN_GRACE, Rules
 from tests.fakes.chef import FakeChefServer
 from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud
@@ -49,6 +49,11 @@ class Scene:
         record = self.journal.memory.nodes.get(machine.instance_id)
         is_known = record is not None and record.gone_at is None
         return since is not None and not is_known and self._is_given_up(machine, since)
+
+    def is_proved_gone(self, machine: Machine) -> bool:
+        """An hour of NotFound by id, in the right account, is all the proof that there is."""
+        hidden_since = self.ledger.hidden_since.get(machine.instance_id)
+        return hidden_since is not None and self.now - hidden_since >= NOT_FOUND_PROOF
 
     def _is_given_up(self, machine: Machine, hidden_since: datetime) -> bool:
         has_lost_journal = self.journal.memory.installation != "installation-1"

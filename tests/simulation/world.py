@@ -22,7 +22,7 @@ from tests.simulation.invariants import Violation
 from tests.simulation.journal import SimulatedJournal
 from tests.simulation.ledger import Ledger
 from tests.simulation.scene import Scene
-from tests.simulation.specs import ROLES, STEMS, File, Files, RoleShape, paths
+from tests.simulation.specs import ROLES, STEMS, Declared, File, Files, RoleShape, paths
 from tests.simulation.wire import Crash, Exchange, Line
 from tests.simulation.witness import Witness
 
@@ -217,7 +217,9 @@ class SimulatedWorld:
             after = self._planned()
         if before is None or after is None:
             return
-        for name in sorted({*before, *after} - self._heirs(stem)):
+        # A pause after a failure may end between the two.
+        pausing = {str(name) for name in self.daemon.journal.recall(self.clock.now()).backoffs}
+        for name in sorted({*before, *after} - self._heirs(stem) - pausing):
             if before.get(name) != after.get(name):
                 evidence = f"{name}: {before.get(name)} became {after.get(name)} when {stem} was broken"
                 self.violations.append(Violation(rule="bad input for one changes nothing in others", evidence=evidence))
@@ -322,7 +324,9 @@ class SimulatedWorld:
         self.ledger.machines[instance.instance_id].was_retagged = True
         if FLEET in changes:
             self.ledger.retagged_at[instance.instance_id] = self.clock.now()
-        if changes.keys() & {ENVIRONMENT, ROLE}:
+        wanted = self.ledger.desired.get(instance.environment or "")
+        was_unwanted = not isinstance(wanted, Declared) or instance.role not in wanted.roles
+        if changes.keys() & {ENVIRONMENT, ROLE} and not was_unwanted:  # who is unwanted already grows no younger
             self.ledger.moved_at[instance.instance_id] = self.clock.now()
 
     def copy_by_hand(self, instance: Instance, changes: Mapping[str, str]) -> None:

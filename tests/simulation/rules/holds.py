@@ -92,7 +92,8 @@ def files_are_kept(deed: Deed, scene: Scene) -> Iterator[str]:
     expiry = scene.ledger.expiries(tip).get(stem) if tip is not None else None
     if expiry is None or expiry > scene.now:
         yield f"{deed.path} is removed, and its time is not over ({expiry})"
-    living = [one.instance_id for one in scene.ledger.machines.values() if one.environment == stem and _lives(one)]
+    there = (one for one in scene.ledger.machines.values() if one.environment == stem and _lives(one))
+    living = [one.instance_id for one in there if not scene.is_proved_gone(one)]
     if living:
         yield f"{deed.path} is removed, and {living} live"
     heirs = [one for one, file in files.items() if file.parent == stem and file.damage is None and not file.is_parked]

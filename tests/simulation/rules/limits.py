@@ -107,4 +107,5 @@ def _began_before(scene: Scene) -> set[str]:
 
 
 def _living(scene: Scene) -> set[str]:
-    return {one.environment for one in scene.ledger.machines.values() if one.ended_at is None}
+    there = (one for one in scene.ledger.machines.values() if one.ended_at is None)
+    return {one.environment for one in there if not scene.is_proved_gone(one)}

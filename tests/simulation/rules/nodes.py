@@ -7,9 +7,7 @@ from datetime import timedelta
 from reconciler.model import tags
 from reconciler.model.facts import NodeGone
 from reconciler.model.names import EnvironmentName
-from reconciler.model.rules import NOT_FOUND_PROOF
 from tests.simulation.deeds import Deed, Launch, Recorded, Termination, Touch
-from tests.simulation.ledger import Machine
 from tests.simulation.scene import PASS_MOST, Scene
 from tests.simulation.schedules import is_asleep
 from tests.simulation.specs import Declared, RoleShape, is_allowed
@@ -39,7 +37,7 @@ def live_nodes_per_role(deed: Deed, scene: Scene) -> Iterator[str]:
     living = [
         one
         for one in scene.ledger.of_role(environment, role)
-        if one.is_ours and not one.was_retagged and not scene.is_beyond_knowing(one) and not _is_proved_gone(scene, one)
+        if one.is_ours and not one.was_retagged and not scene.is_beyond_knowing(one) and not scene.is_proved_gone(one)
     ]
     failed = [one for one in living if not scene.is_known_ready(one) and scene.has_failed(one)]
     drifted = [one for one in living if scene.is_drifted(one, shape)]
@@ -62,9 +60,10 @@ def policy_bounds_growth(deed: Deed, scene: Scene) -> Iterator[str]:
     wanted = scene.living.get(environment)
     if not isinstance(wanted, Declared) or not scene.ledger.is_against_policy(wanted):
         return
-    there = scene.ledger.of_role(environment, role)
-    if any(one.was_retagged or not one.is_ours for one in there):
+    ever = [one for one in scene.ledger.machines.values() if one.is_of(environment, role)]
+    if any(one.was_retagged or not one.is_ours for one in ever):
         return  # what was made by hand may have settled the count
+    there = scene.ledger.of_role(environment, role)
     allowed = scene.ledger.allowed_before.get((environment, role), 0)
     placed = [
         one
@@ -153,7 +152,9 @@ def enough_serve(deed: Deed, scene: Scene) -> Iterator[str]:
         serving = [
             one
             for one in scene.ledger.seen_of_role(environment, role, scene.now)
-            if one.stopped_at is None and scene.is_tagged(one.instance_id) and scene.is_known_ready(one)
+            if (one.stopped_at is None or scene.now - one.stopped_at < scene.slack)
+            and scene.is_tagged(one.instance_id)
+            and scene.is_known_ready(one)
         ]
         going = [one for one in serving if one.instance_id in deed.ended and not scene.is_approved(one.instance_id)]
         if going and len(serving) - len(going) < shape.count:
@@ -168,14 +169,8 @@ def gone_is_gone(deed: Deed, scene: Scene) -> Iterator[str]:
         machine = scene.ledger.machines.get(fact.instance_id) if isinstance(fact, NodeGone) else None
         if machine is None or machine.ended_at is not None:
             continue
-        if not _is_proved_gone(scene, machine):
+        if not scene.is_proved_gone(machine):
             yield f"{machine.instance_id} of {machine.environment}/{machine.role} lives"
-
-
-def _is_proved_gone(scene: Scene, machine: Machine) -> bool:
-    """An hour of NotFound by id, in the right account, is all the proof that there is."""
-    hidden_since = scene.ledger.hidden_since.get(machine.instance_id)
-    return hidden_since is not None and scene.now - hidden_since >= NOT_FOUND_PROOF
 
 
 def _place(deed: Launch) -> tuple[str, str]:
