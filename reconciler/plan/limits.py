@@ -79,11 +79,12 @@ def _over_limit(beginning: Mapping[EnvironmentName, EnvironmentPlan], context: C
     if not context.desired.declared and len(fleet) > 1:
         return Guard.EMPTY_REVISION, f"the revision declares no environment, and the fleet has {len(fleet)}"
     lately = {name for name, at in context.memory.teardowns.items() if context.now - at < PRUNE_WINDOW}
+    # One that began, and was kept from going on by an outage, counts for as long as what it asked for last.
     lately |= {
         one.environment
         for one in context.memory.terminations
-        if one.cause is Cause.SWEEP
-        and one.environment not in context.desired.names
+        if one.cause in (Cause.SWEEP, Cause.TEARDOWN)
+        and _is_to_go(one.environment, context)
         and context.now - one.at < PRUNE_WINDOW
     }
     limit = _limit(context.rules.environments_least, context.rules.environments_share, len(fleet))
@@ -94,6 +95,11 @@ def _over_limit(beginning: Mapping[EnvironmentName, EnvironmentPlan], context: C
         Guard.PRUNE_ENVIRONMENTS,
         f"{len(beginning)} of {len(fleet)} environments would go ({names}), {len(lately)} went in the last hour, the limit is {limit}",
     )
+
+
+def _is_to_go(name: EnvironmentName, context: Context) -> bool:
+    known = context.memory.environments.get(name)
+    return name not in context.desired.names or (known is not None and known.ending is not None)
 
 
 def _postponed(context: Context) -> set[EnvironmentName]:

@@ -97,6 +97,24 @@ def test_a_file_that_breaks_lets_nobody_through_a_limit_that_held_them_together(
     assert world.counts() == before
 
 
+def test_teardowns_that_an_outage_kept_from_going_on_count_from_when_they_went(world: World) -> None:
+    world.change_settings(teardown=TeardownSettings(grace_s=0))
+    names = ("one", "two", "three", "four")
+    world.commit(production=PRODUCTION, **dict.fromkeys(names, CHECKOUT))
+    world.settle()
+    world.commit(one=None, two=None, three=None)
+    world.cloud.fail("TerminateInstances", Transient("timed out"), times=3)
+    world.reconcile()
+    world.spend(passes=1, seconds=3000)
+    world.spend(passes=3, seconds=60)
+    assert set(world.counts()) == {"four/web", "four/worker", "production/web", "production/worker"}
+    world.commit(four=None)
+    world.spend(passes=5, seconds=180)  # more than an hour since the first three began, less since they went
+    assert "four/web" in world.counts()
+    world.spend(passes=12, seconds=300)
+    assert "four/web" not in world.counts()
+
+
 class MuteJournal(SqliteJournal):
     """Its answer to one write is lost."""
 
